@@ -1,0 +1,70 @@
+"""Runs one gate on calls, subscriptions and lists, so that what is listed is what is callable."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import assert_never
+
+from hub.core.call import (
+    ANY,
+    Call,
+    Denied,
+    HubOwned,
+    Item,
+    Listed,
+    Listing,
+    One,
+    Outcome,
+    Several,
+    Unresolved,
+)
+from hub.core.ports import Allowed, Gate, Next
+
+log = logging.getLogger(__name__)
+
+
+class GateStage:
+    """A gate as a stage. An item denied for ANY arguments answers as one that does not exist."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.name = gate, gate.name
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome:
+        match call.target:
+            case One(item):
+                verdict = self.gate.decide(call, item, call.arguments)
+                if isinstance(verdict, Denied):
+                    return verdict if self._shows(call, item) else _unknown(verdict)
+                if not verdict.obligations:
+                    return await next(call)
+                return await next(replace(call, obligations=call.obligations + verdict.obligations))
+            case Several(items):
+                return await next(replace(call, target=Several(self._visible(call, items))))
+            case Listing():
+                outcome = await next(call)
+                if isinstance(outcome, Listed):
+                    return Listed(self._visible(call, outcome.items))
+                if isinstance(outcome, Denied):
+                    return outcome
+                return Denied("internal", f"{self.name}: a list that is none")
+            case HubOwned():
+                return await next(call)
+            case Unresolved():
+                return Denied("internal", f"{self.name}: target was never resolved")
+            case other:
+                assert_never(other)
+
+    def _visible(self, call: Call, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        return tuple(item for item in items if self._shows(call, item))
+
+    def _shows(self, call: Call, item: Item) -> bool:
+        try:
+            return isinstance(self.gate.decide(call, item, ANY), Allowed)
+        except Exception:  # one item a gate cannot judge is hidden; the others are still listed
+            log.exception("gate %s raised on %s", self.name, item.name)
+            return False
+
+
+def _unknown(verdict: Denied) -> Denied:
+    return replace(verdict, code="unknown_item", told=None, relayed=None, retry_after_s=None)

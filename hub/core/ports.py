@@ -1,0 +1,214 @@
+"""What the core asks of the parts around it. Each port holds what a caller needs today, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from hub.core.call import AnyArguments, Call, Denied, Done, Item, Json, Kind, Obligation, Outcome, Principal, Route
+
+if TYPE_CHECKING:
+    from hub.core.pipeline import Record
+
+Next = Callable[[Call], Awaitable[Outcome]]
+
+
+class Stage(Protocol):
+    """Wraps what is below it. It may refuse, shrink a list or narrow a result; it calls `next` at most once."""
+
+    name: str
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    obligations: tuple[Obligation, ...] = ()
+
+
+class Gate(Protocol):
+    """A pure, synchronous yes or no over snapshots. If it denies ANY it denies every arguments."""
+
+    name: str
+
+    def decide(self, call: Call, item: Item, arguments: Json | AnyArguments) -> Allowed | Denied: ...
+
+
+class Auditor(Protocol):
+    async def intent(self, record: Record) -> None:
+        """Durable when it returns; called before a write leaves the hub."""
+
+    async def finish(self, record: Record, outcome: Outcome) -> None:
+        """Durable when it returns (lists: within 1 s); called before the caller is answered.
+
+        Queues the entry before its first await: a cancellation loses the wait, never the entry.
+        """
+
+
+EventKind = Literal["list", "auth", "admin", "system"]
+
+
+class Journal(Protocol):
+    async def event(self, kind: EventKind, who: str, outcome: str, item: str | None = None, detail: Json = {}) -> str:
+        """Log what is not a call (admin acts, failed logins, start and stop); durable when it returns.
+
+        Returns the call id under which the entry stands. `detail` holds no secret.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    per_minute: float
+    burst: int
+
+
+class Counters(Protocol):
+    async def take(self, key: tuple[str, ...], rate: Rate) -> float:
+        """Take one unit, atomically. 0.0: taken; else nothing was taken and this many seconds are to wait."""
+
+
+PrefixRule = Literal["server", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A virtual server: its own path and selection of servers."""
+
+    name: str  # "" is the default endpoint at /mcp, NAME the one at /NAME/mcp
+    servers: frozenset[str] | None = None  # None: all
+    prefix: PrefixRule = "server"  # "none" leaves names and URIs alone; exactly one server
+    page_size: int = 1000
+
+
+class Catalog(Protocol):
+    """All items of all downstreams, as one snapshot. Reading it never waits for a downstream."""
+
+    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+        """The item that clients of this endpoint call `name` (a name, a uri, or for templates a uriTemplate).
+
+        A uri that no list names but a template matches, or whose server offers resources, is an item of kind resource.
+        """
+
+    def items(self, endpoint: str, kind: Kind) -> tuple[Item, ...]:
+        """Every item of that kind at this endpoint, in a stable order (by canonical name)."""
+
+    async def settled(self, endpoint: str, timeout_s: float) -> None:
+        """Return once every server of this endpoint has a list or has failed, or after `timeout_s`."""
+
+    def capabilities(self, endpoint: str) -> Json:
+        """The union of what this endpoint's servers offer, as MCP server capabilities the hub can keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something about the catalogue is new: a list, or (with an item) the contents of one resource."""
+
+    kind: Kind
+    item: Item | None = None
+
+
+class Changes(Protocol):
+    def watch(self, endpoint: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `on_change` (debounced, never concurrently) until the returned function is called."""
+
+
+class Attributes(Protocol):
+    async def of(self, call: Call) -> Json:
+        """Facts that rules may use about this call, looked up once."""
+
+
+class Approvals(Protocol):
+    async def judge(self, call: Call) -> Denied | None:
+        """None when no approval is needed or one stands for exactly these arguments."""
+
+
+class Hold(Protocol):
+    async def settle(self, outcome: Outcome) -> None:
+        """Turn the reservation into what was spent. Called exactly once."""
+
+
+class Ledger(Protocol):
+    async def hold(self, call: Call) -> Hold | Denied:
+        """Reserve what this call may cost on every level, or say which level is exhausted."""
+
+
+class Router(Protocol):
+    """The model-routing hook: which variant of the item's server takes this call."""
+
+    async def route(self, call: Call) -> Route | None:
+        """None: the item's own server. May use call.who, call.facts and call.arguments; changes none of them."""
+
+
+class ResultCache(Protocol):
+    async def get(self, call: Call) -> Done | None: ...
+
+    async def put(self, call: Call, done: Done) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The approved definition of one item."""
+
+    server: str
+    kind: Kind
+    native: str
+    sha256: str
+    definition: Json
+
+
+class PinStore(Protocol):
+    """Approved definitions. Every write is atomic and durable when it returns."""
+
+    async def load(self, tenant: str) -> tuple[Pin, ...]: ...
+
+    async def save(self, tenant: str, pins: Sequence[Pin]) -> None:
+        """Insert or replace, by (server, kind, native)."""
+
+
+class ListStore(Protocol):
+    """The last list each server gave, so that a server which is away stays listed."""
+
+    async def load(self, tenant: str) -> Mapping[str, Json]:
+        """By server id: {"tool": [...], "prompt": [...], "resource": [...], "template": [...], "peer": {...}}."""
+
+    async def save(self, tenant: str, server: str, lists: Json) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One key, as stored. Times are RFC 3339 UTC."""
+
+    id: str
+    tenant: str
+    name: str
+    sha256: str  # of the key, hex; the key itself is shown once and kept nowhere
+    scopes: tuple[str, ...]
+    servers: tuple[str, ...] | None
+    tools: tuple[str, ...] | None
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+
+
+class KeyStore(Protocol):
+    """Keys. Every write is atomic and durable when it returns."""
+
+    async def add(self, row: KeyRow) -> None:
+        """Raises KeyError when a live key of this tenant has the same name."""
+
+    async def all(self, tenant: str) -> tuple[KeyRow, ...]:
+        """Every key ever made, oldest first, revoked ones too."""
+
+    async def revoke(self, tenant: str, id: str, at: str) -> None: ...
+
+
+Surface = Literal["mcp", "admin"]
+
+
+class Authenticator(Protocol):
+    def verify(self, token: str, surface: Surface) -> Principal | None:
+        """The principal behind a bearer token, or None. Never waits; any doubt is None.
+
+        The surface decides only what the local secret of `run.json` stands for: the local client or the local admin.
+        """
