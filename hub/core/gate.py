@@ -25,19 +25,31 @@ log = logging.getLogger(__name__)
 
 
 class GateStage:
-    """A gate as a stage. An item denied for ANY arguments answers as one that does not exist."""
+    """A gate as a stage. An item denied for ANY arguments answers as one that does not exist.
+
+    So does one whose ANY verdict carries obligations: neither a list nor a subscription could discharge them.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self.gate, self.name = gate, gate.name
 
+    def passes(self, call: Call, /) -> bool:
+        target = call.target
+        if not isinstance(target, One):
+            return False
+        verdict = self.gate.decide(call, target.item, call.arguments)
+        return isinstance(verdict, Allowed) and not verdict.obligations
+
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         match call.target:
             case One(item):
-                verdict = self.gate.decide(call, item, call.arguments)
+                verdict = self._judge(call, item)
                 if isinstance(verdict, Denied):
                     return verdict if self._shows(call, item) else _unknown(verdict)
                 if not verdict.obligations:
                     return await next(call)
+                if not self._shows(call, item):
+                    return Denied("unknown_item", f"{self.name}: hidden by the obligations it has for any arguments")
                 return await next(replace(call, obligations=call.obligations + verdict.obligations))
             case Several(items):
                 return await next(replace(call, target=Several(self._visible(call, items))))
@@ -55,15 +67,25 @@ class GateStage:
             case other:
                 assert_never(other)
 
+    def _judge(self, call: Call, item: Item) -> Allowed | Denied:
+        """A gate that raises on an item it also hides must not tell that the item is there."""
+        try:
+            return self.gate.decide(call, item, call.arguments)
+        except Exception as exc:
+            if self._shows(call, item):
+                raise
+            return Denied("unknown_item", f"{self.name}: {type(exc).__name__}")
+
     def _visible(self, call: Call, items: tuple[Item, ...]) -> tuple[Item, ...]:
         return tuple(item for item in items if self._shows(call, item))
 
     def _shows(self, call: Call, item: Item) -> bool:
         try:
-            return isinstance(self.gate.decide(call, item, ANY), Allowed)
+            verdict = self.gate.decide(call, item, ANY)
         except Exception:  # one item a gate cannot judge is hidden; the others are still listed
             log.exception("gate %s raised on %s", self.name, item.name)
             return False
+        return isinstance(verdict, Allowed) and not verdict.obligations
 
 
 def _unknown(verdict: Denied) -> Denied:

@@ -6,7 +6,7 @@ A name depends on its server and its native name alone, so that adding a server 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from hub.core.call import Json
 SERVER_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,23}")
 NAME_CAP: Final = 48  # hosts put a prefix of their own before it, and model APIs stop at 64
 SEPARATOR: Final = "__"
+_ARRAYS: Final = (list, tuple)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -79,15 +80,15 @@ def publish_result(result: Json, rename: Callable[[str], str]) -> Json:
     changed: dict[str, Any] = {}
     for key in ("content", "contents", "messages"):
         blocks = result.get(key)
-        if isinstance(blocks, Sequence) and not isinstance(blocks, str):
+        if blocks is not None and isinstance(blocks, _ARRAYS):
             renamed = [_publish_block(key, block, rename) for block in blocks]
-            if any(new is not old for new, old in zip(renamed, blocks, strict=True)):
+            if any([new is not old for new, old in zip(renamed, blocks, strict=True)]):
                 changed[key] = renamed
     return {**result, **changed} if changed else result
 
 
 def _publish_block(key: str, block: Any, rename: Callable[[str], str]) -> Any:
-    if not isinstance(block, Mapping):
+    if type(block) is not dict and not isinstance(block, Mapping):
         return block
     if key == "messages":
         content = block.get("content")

@@ -7,12 +7,15 @@ The chain is bound once: each step knows its stage and the step below it, and wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from asyncio import CancelledError
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Final, cast
 
 import anyio
 
+from hub.core.alarms import Alarms
 from hub.core.call import (
     Asked,
     Call,
@@ -26,10 +29,14 @@ from hub.core.call import (
     Target,
     Unresolved,
 )
-from hub.core.ports import Auditor, Stage
+from hub.core.ports import Auditor, Next, Passing, Stage
+from hub.core.watch import Watch
 
 log = logging.getLogger(__name__)
 
+_ANSWERS: Final = (Done, Asked)
+_RESOLVED: Final = (Done, Asked, Listed)
+_LATE: Final = "next after the call was answered"
 _DENIED_CANCELLED = Denied("cancelled", "the caller went away")
 
 
@@ -37,23 +44,25 @@ _DENIED_CANCELLED = Denied("cancelled", "the caller went away")
 class Record:
     """What the log will say of one call. Stages never touch it."""
 
-    call: Call  # the call as the innermost stage that ran saw it
+    call: Call  # as the innermost stage that ran saw it; once answered, as it came in
     started: float = 0.0  # monotonic seconds
     effect: Effect = Effect.NONE
     verdicts: list[tuple[str, Outcome, float]] = field(
         default_factory=list
-    )  # (stage, verdict, seconds), innermost first
+    )  # (stage, verdict, seconds), innermost first; of those that did not just pass
     position: int = 0  # how many steps have been entered
     closed: bool = False  # answered: whoever kept `next` is refused
+    fitting: Outcome | None = None  # the last answer that was looked at: stages mostly hand on what they got
+    watch: Watch | None = None  # the time of the call, while it runs
 
 
 class Pipeline:
     def __init__(self, stages: Sequence[Stage], dispatch: Stage, audit: Auditor, audit_s: float = 5.0) -> None:
         """`stages` outermost first; `dispatch` is the only part that reaches a downstream."""
         self.names = (*(s.name for s in stages), dispatch.name)
-        self._audit, self._audit_s = audit, audit_s
+        self._audit, self._audit_s, self._alarms = audit, audit_s, Alarms()
         depth = len(stages)
-        below = _Reach(depth, dispatch, audit, audit_s).run
+        below: Next = _Reach(depth, dispatch, audit).run
         for index in range(depth - 1, -1, -1):
             below = _Step(index, stages[index], below).run
         self._run = below
@@ -61,49 +70,78 @@ class Pipeline:
     async def handle(self, call: Call) -> Outcome:
         """Judge, dispatch, log. The answer is logged before it is returned; raises nothing but cancellation."""
         record = Record(call, monotonic())
-        call = replace(call, record=record)
-        record.call = call
-        outcome: Outcome = _DENIED_CANCELLED
+        record.watch = watch = Watch(self._alarms, call.deadline, self._audit_s)
+        record.call = carried = call.about(call.target, record)
         try:
-            with anyio.CancelScope(deadline=call.deadline) as scope:
-                outcome = await self._run(call)
-            if scope.cancelled_caught:
+            try:
+                outcome = await self._run(carried)
+            except CancelledError:
+                record.closed = True
+                if not watch.caught():
+                    await self._abandon(record, watch)
+                    raise
                 outcome = Denied("deadline", "the call's time was over")
-        finally:
             record.closed = True
-            outcome = await self._close(record, outcome)
-        return outcome
+            return await self._close(record, watch, outcome)
+        finally:
+            watch.stop()
+            record.call, record.watch = call, None  # call and record held one another: no work for the collector
 
-    async def _close(self, record: Record, outcome: Outcome) -> Outcome:
-        """An answer that cannot be logged is not given; a cancelled call is logged all the same."""
+    async def _close(self, record: Record, watch: Watch, outcome: Outcome) -> Outcome:
+        """An answer that cannot be logged is not given."""
         if isinstance(outcome, Denied) and outcome.effect is not record.effect:
             outcome = replace(outcome, effect=record.effect)
+        watch.renew()
         try:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._audit_s) as scope:
-                await self._audit.finish(record, outcome)
-            if scope.cancelled_caught:
-                raise TimeoutError("the log did not take the entry in time")
+            await self._audit.finish(record, outcome)
+        except CancelledError:
+            if not watch.caught():
+                raise
+            log.error("the log did not take the entry of call %s in time", record.call.id)
+            return Denied("audit_unavailable", "TimeoutError", effect=record.effect)
         except Exception as exc:
             log.exception("audit entry of call %s was not written", record.call.id)
             return Denied("audit_unavailable", type(exc).__name__, effect=record.effect)
         return outcome
 
+    async def _abandon(self, record: Record, watch: Watch) -> None:
+        """Nobody waits for the answer any more; the call is logged all the same."""
+        with anyio.CancelScope(shield=True):
+            await self._close(record, watch, _DENIED_CANCELLED)
+
 
 class _Step:
     """One stage in its place: times it, notes its verdict, turns its bugs into denials."""
 
-    __slots__ = ("_below", "_index", "_name", "_stage")
+    __slots__ = ("_below", "_index", "_name", "_passes", "_stage")
 
-    def __init__(self, index: int, stage: Stage, below: Callable[[Call], Awaitable[Outcome]]) -> None:
+    def __init__(self, index: int, stage: Stage, below: Next) -> None:
         self._index, self._stage, self._name, self._below = index, stage, stage.name, below
+        self._passes = stage.passes if isinstance(stage, Passing) else None
 
-    async def run(self, call: Call) -> Outcome:
-        record = _enter(call, self._index)
+    def run(self, call: Call) -> Awaitable[Outcome]:
+        record = call.record
+        if record is None or record.call is not call or record.position != self._index or record.closed:
+            record = _enter(call, self._index)
+        else:  # the same, for the call that comes as it went: 16 calls of a function less
+            record.position += 1
+        if self._passes is not None:
+            try:
+                passed = self._passes(call)
+            except Exception:  # it raises again where that is noted
+                passed = False
+            if passed:
+                return self._below(call)
+        return self._judged(call, record)
+
+    async def _judged(self, call: Call, record: Record) -> Outcome:
+        if record.closed:
+            raise RuntimeError(_LATE)
         entered = monotonic()
         try:
             outcome = await self._stage(call, self._below)
-            if not fits(call.target, outcome):
-                raise TypeError(f"answered {type(outcome).__name__}")
+            if outcome is not record.fitting:
+                _check(record, call.target, outcome)
         except Exception as exc:  # fail closed: a broken rule refuses, it never passes
             log.exception("stage %s raised", self._name)
             outcome = Denied("internal", f"{self._name}: {type(exc).__name__}", effect=record.effect)
@@ -114,10 +152,10 @@ class _Step:
 class _Reach:
     """The last step: intent, effect, and the one line that reaches a downstream."""
 
-    __slots__ = ("_audit", "_audit_s", "_dispatch", "_index")
+    __slots__ = ("_audit", "_dispatch", "_index")
 
-    def __init__(self, index: int, dispatch: Stage, audit: Auditor, audit_s: float) -> None:
-        self._index, self._dispatch, self._audit, self._audit_s = index, dispatch, audit, audit_s
+    def __init__(self, index: int, dispatch: Stage, audit: Auditor) -> None:
+        self._index, self._dispatch, self._audit = index, dispatch, audit
 
     async def run(self, call: Call) -> Outcome:
         record = _enter(call, self._index)
@@ -127,13 +165,12 @@ class _Reach:
         if call.writes and (failed := await self._intend(record)) is not None:
             return failed
         if record.closed:
-            return Denied("internal", "next after the call was answered")
+            return Denied("internal", _LATE)
         record.effect = Effect.UNKNOWN
         entered = monotonic()
         try:
             outcome = await self._dispatch(call, _end)
-            if not fits(target, outcome):
-                raise TypeError(f"answered {type(outcome).__name__}")
+            _check(record, target, outcome)
         except Exception as exc:
             log.exception("dispatch raised")
             outcome = Denied("internal", f"dispatch: {type(exc).__name__}")
@@ -146,12 +183,20 @@ class _Reach:
 
     async def _intend(self, record: Record) -> Denied | None:
         """Durable before anything leaves the hub; what cannot be noted is not done."""
+        watch = cast(Watch, record.watch)
+        end = watch.end
+        watch.shorten()
         try:
-            with anyio.fail_after(self._audit_s):
-                await self._audit.intent(record)
+            await self._audit.intent(record)
+        except CancelledError:
+            if not watch.caught():
+                raise
+            log.error("the log did not take the intent of call %s in time", record.call.id)
+            return Denied("audit_unavailable", "TimeoutError")
         except Exception as exc:
             log.exception("intent of call %s was not written", record.call.id)
             return Denied("audit_unavailable", type(exc).__name__)
+        watch.end = end
         return None
 
 
@@ -161,7 +206,7 @@ def _enter(call: Call, index: int) -> Record:
     if record is None:
         raise RuntimeError("a call enters through Pipeline.handle")
     if record.closed:
-        raise RuntimeError("next after the call was answered")
+        raise RuntimeError(_LATE)
     if record.position != index:
         raise RuntimeError("a stage may call next once")
     given = record.call
@@ -169,6 +214,12 @@ def _enter(call: Call, index: int) -> Record:
         raise RuntimeError("a stage may only subtract")
     record.position, record.call = index + 1, call
     return record
+
+
+def _check(record: Record, target: Target, outcome: Outcome) -> None:
+    if not fits(target, outcome):
+        raise TypeError(f"answered {type(outcome).__name__}")
+    record.fitting = outcome
 
 
 def narrows(given: Call, inner: Call) -> bool:
@@ -195,8 +246,8 @@ def fits(target: Target, outcome: object) -> bool:
     if isinstance(outcome, Denied):
         return True
     if isinstance(target, Unresolved):  # above Resolve: what came back has been checked below
-        return isinstance(outcome, Done | Asked | Listed)
-    return isinstance(outcome, Listed) if isinstance(target, Listing) else isinstance(outcome, Done | Asked)
+        return isinstance(outcome, _RESOLVED)
+    return isinstance(outcome, Listed) if isinstance(target, Listing) else isinstance(outcome, _ANSWERS)
 
 
 async def _end(call: Call) -> Outcome:

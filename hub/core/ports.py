@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from hub.core.call import AnyArguments, Call, Denied, Done, Item, Json, Kind, Obligation, Outcome, Principal, Route
 
@@ -20,6 +20,17 @@ class Stage(Protocol):
     name: str
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome: ...
+
+
+@runtime_checkable
+class Passing(Protocol):
+    """What a stage may have beside its `__call__`, for the calls it would only hand on: they then cost it no coroutine.
+
+    A stage that says it passes is not run, and stands in no record.
+    """
+
+    def passes(self, call: Call, /) -> bool:
+        """Whether it would give this very call to `next` and its answer back as it is. Synchronous, and pure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,12 @@ class Catalog(Protocol):
 
     def capabilities(self, endpoint: str) -> Json:
         """The union of what this endpoint's servers offer, as MCP server capabilities the hub can keep."""
+
+    def ttl_ms(self, endpoint: str, kind: Kind) -> int:
+        """How long this list may still be taken for current: the least of what its servers promised, now.
+
+        0 when one of them promised nothing, has said that its list is new, is away or has no list yet.
+        """
 
 
 @dataclass(frozen=True, slots=True)
