@@ -1,0 +1,223 @@
+"""The last step of every call: the one part of the pipeline that reaches a downstream.
+
+Puts native names in on the way down and public uris on the way up, and says for every failure what is known of its
+effect. It judges nobody, retries nothing, and passes on neither the client's protocol metadata nor errors of the hop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
+from typing import Any, Final, Protocol, assert_never
+
+from hub.core.call import (
+    EMPTY,
+    Call,
+    Denied,
+    Done,
+    Effect,
+    HubOwned,
+    Item,
+    Json,
+    Listed,
+    Listing,
+    One,
+    Outcome,
+    Several,
+    Unresolved,
+)
+from hub.core.errors import DownstreamError, Garbled, Late, Lost, NeedsLogin, Oversize, Refused, Unreachable
+from hub.core.names import public_uri, publish_result
+from hub.core.ports import Catalog, Next, PrefixRule
+from hub.downstream.link import Exchange, Link, ServerSpec
+from hub.wire.headers import param_headers
+
+_HOP_META: Final = "io.modelcontextprotocol/"
+_HOP_META_KEYS: Final = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
+_HOP_PARAMS: Final = frozenset({"_meta", "task", "inputResponses", "requestState"})  # they need state of the other side
+_METHOD_NOT_FOUND: Final = -32601
+_HOP_CODES: Final = frozenset({-32700, -32600, _METHOD_NOT_FOUND})
+_HOP_RANGE: Final = range(-32099, -32019)  # the protocol's own: headers, versions, capabilities, elicitation
+_NO_RESOURCE: Final = frozenset({-32002, -32602})  # legacy, modern; of resources/read only
+_MAX_MESSAGE: Final = 4096
+_LISTENERS_AT_ONCE: Final = 16
+
+
+class Links(Protocol):
+    """The part of the pool that reaches a downstream."""
+
+    def link(self, server: str) -> Link:
+        """The link in force. Raises Unreachable or NeedsLogin."""
+
+    async def started(self, server: str, timeout_s: float) -> Link:
+        """As `link`, but a server in its first start is waited for."""
+
+    def spec(self, server: str) -> ServerSpec | None: ...
+
+
+class Shelves(Catalog, Protocol):
+    """The catalogue, as dispatch needs it."""
+
+    def prefix(self, endpoint: str) -> PrefixRule: ...
+
+    async def subscribe(self, item: Item, link: Link) -> bool:
+        """False when the server does not report on resources. Raises DownstreamError."""
+
+
+class Dispatch:
+    name = "dispatch"
+
+    def __init__(self, catalog: Shelves, pool: Links, *, cold_s: float = 3.0, cold_stdio_s: float = 10.0) -> None:
+        """`cold_s`: how long a list or call waits for servers in their first start; longer where hosts start it."""
+        self._catalog, self._pool = catalog, pool
+        self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome:
+        match call.target:
+            case One(item):
+                return await self._one(call, item)
+            case Listing(kind):
+                await self._catalog.settled(call.endpoint, self._patience_s(call))
+                return Listed(self._catalog.items(call.endpoint, kind))
+            case Several(items):
+                return await self._several(call, items)
+            case HubOwned():
+                return Done(EMPTY)
+            case Unresolved():
+                return Denied("internal", "dispatch: target was never resolved", effect=Effect.NONE)
+            case other:
+                assert_never(other)
+
+    async def _one(self, call: Call, item: Item) -> Outcome:
+        server = item.server if call.route is None else call.route.server
+        spec = self._pool.spec(server)
+        if spec is None:
+            return denial(call, Unreachable(server, "is not configured"))
+        exchange = _exchange(call, item, spec)
+        try:
+            link = await self._link(call, server)
+            result = await link.request(call.method, _params(call, item), exchange)
+            _check(server, result)
+        except DownstreamError as exc:
+            return denial(call, exc)
+        if self._catalog.prefix(call.endpoint) == "server":  # names stay those of the item's own server
+            result = publish_result(result, partial(public_uri, item.server))
+        if link.peer.era == "legacy" and "ttlMs" in result:  # means nothing in that era: no promise to any client
+            result = {key: value for key, value in result.items() if key != "ttlMs"}
+        return Done(result, size_bytes=exchange.size_bytes)
+
+    async def _link(self, call: Call, server: str) -> Link:
+        """Items of the last-known list are callable before their server is up: the first call waits for it."""
+        try:
+            return self._pool.link(server)
+        except Unreachable:
+            return await self._pool.started(server, self._patience_s(call))
+
+    def _patience_s(self, call: Call) -> float:
+        return self._cold_stdio_s if call.client.transport == "stdio" else self._cold_s
+
+    async def _several(self, call: Call, items: tuple[Item, ...]) -> Outcome:
+        """`Done.result["uris"]`: those of the resources whose updates will be told, as this client calls them."""
+        if call.method == "resources/unsubscribe":
+            return Done(EMPTY)  # others may still listen; the edge tells this client no more
+        gate = asyncio.Semaphore(_LISTENERS_AT_ONCE)
+        answers = await asyncio.gather(*(self._subscribe(gate, item) for item in items))
+        if call.method == "resources/subscribe":
+            for answer in answers:
+                if isinstance(answer, DownstreamError):
+                    return denial(call, answer)
+                if not answer:
+                    told = f"Server '{items[0].server}' does not report on its resources."
+                    return Denied("unsupported", "no resource subscriptions", told, effect=Effect.NONE)
+        heard = [item.shown["uri"] for item, answer in zip(items, answers, strict=True) if answer is True]
+        return Done({"uris": heard})
+
+    async def _subscribe(self, gate: asyncio.Semaphore, item: Item) -> bool | DownstreamError:
+        async with gate:
+            try:
+                return await self._catalog.subscribe(item, self._pool.link(item.server))
+            except DownstreamError as exc:
+                return exc
+
+
+def _exchange(call: Call, item: Item, spec: ServerSpec) -> Exchange:
+    client = call.client
+    return Exchange(
+        timeout_s=spec.timeouts.call_s,
+        hard_deadline=min(call.deadline, monotonic() + spec.timeouts.hard_s),
+        max_bytes=spec.max_result_bytes,
+        notice=client.back.notify if client.wants_progress or client.log_level is not None else None,
+        trace=call.trace,
+        log_level=client.log_level,
+        headers=_headers(call, item) if spec.transport == "http" and item.kind == "tool" else {},
+    )
+
+
+def _headers(call: Call, item: Item) -> Mapping[str, str]:
+    return param_headers(item.sha256, item.definition["inputSchema"], call.arguments)
+
+
+def _params(call: Call, item: Item) -> Json:
+    """The client's params under the downstream's names, without what was said to the hub alone."""
+    given = call.params
+    params: dict[str, Any] = {key: value for key, value in given.items() if key not in _HOP_PARAMS}
+    if call.method == "completion/complete":
+        params["ref"] = {**given["ref"], ("name" if item.kind == "prompt" else "uri"): item.native}
+    else:
+        params["uri" if call.method == "resources/read" else "name"] = item.native
+    meta = given.get("_meta")
+    if isinstance(meta, Mapping):
+        kept = {k: v for k, v in meta.items() if not k.startswith(_HOP_META) and k not in _HOP_META_KEYS}
+        if kept:
+            params["_meta"] = kept
+    return params
+
+
+def _check(server: str, result: object) -> None:
+    if not isinstance(result, Mapping):
+        raise Garbled(server, "the result is no object")
+    if result.get("resultType", "complete") != "complete":
+        raise Garbled(server, "the result is of a type that was not asked for")
+
+
+def denial(call: Call, exc: DownstreamError) -> Denied:
+    """What a downstream's failure is to the caller: the server named, and none of the hop's own words.
+
+    `told` stands between what the row of the code says and its next step.
+    """
+    reason, name = str(exc), f"'{exc.server}'"
+    match exc:
+        case Refused():
+            return _refused(call, exc, reason)
+        case Unreachable():
+            told = f"It is server {name}; its operator sees the cause with `mcp-hub servers test {exc.server}`."
+            return Denied("downstream_down", reason, told, Effect.NONE)
+        case NeedsLogin():
+            return Denied("needs_login", reason, f"It is server {name}; nothing was done.", Effect.NONE)
+        case Late():
+            return Denied("downstream_late", reason, f"It is server {name}.", Effect.UNKNOWN)
+        case Lost():
+            return Denied("downstream_lost", reason, f"It is server {name}.", Effect.UNKNOWN)
+        case Oversize():
+            return Denied("too_large", reason, f"It came from server {name}.", Effect.UNKNOWN)
+        case _:
+            return Denied("downstream_garbled", reason, f"It is server {name}.", Effect.UNKNOWN)
+
+
+def _refused(call: Call, exc: Refused, reason: str) -> Denied:
+    code, message = exc.error.get("code"), exc.error.get("message")
+    if isinstance(code, bool) or not isinstance(code, int):
+        code = None
+    if call.method == "resources/read" and code in _NO_RESOURCE:
+        return Denied("unknown_item", reason, effect=Effect.DONE)
+    if call.method == "completion/complete" and code == _METHOD_NOT_FOUND:
+        return Denied("unsupported", reason, f"Server '{exc.server}' has no completions.", Effect.DONE)
+    if code is None or code in _HOP_CODES or code in _HOP_RANGE or not isinstance(message, str):
+        told = f"Server '{exc.server}' does not take such requests from the hub; its operator should look at it."
+        return Denied("downstream_error", reason, told, Effect.UNKNOWN)
+    relayed: dict[str, Any] = {"code": code, "message": message[:_MAX_MESSAGE]}
+    if "data" in exc.error:
+        relayed["data"] = exc.error["data"]
+    return Denied("downstream_error", reason, f"It is server '{exc.server}'.", Effect.DONE, relayed=relayed)

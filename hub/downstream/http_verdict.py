@@ -1,0 +1,88 @@
+"""What an HTTP answer means: a result, an error about the call itself, or a failure of the hop. Pure.
+
+A failure of the hop (credentials, sessions, headers, versions) is the hub's to deal with and is never told to a
+client as if it were the hub's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hub.core.call import Era, Json
+from hub.core.errors import DownstreamError, Garbled, Lost, NeedsLogin
+from hub.downstream.correlate import read_result
+from hub.downstream.http_answer import Reply
+from hub.downstream.link import as_dict
+
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_VERSION: Final = -32022
+_SESSION_CODES: Final = frozenset({-32600, -32000, -32001})  # what servers say at HTTP 400 about a session
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The hop failed."""
+
+    error: DownstreamError
+    ends_link: bool = False  # what was negotiated no longer holds: connect anew
+    stale: bool = False  # the server knows another definition than the hub: list again
+
+
+def judge(server: str, reply: Reply, era: Era, session: bool) -> Json | Trouble:
+    """The result, or what is wrong with the hop. Raises Refused and Garbled for what the server says of the call."""
+    message = as_dict(reply.message)
+    if reply.status == 200 and message is not None and "result" in message and "error" not in message:
+        return read_result(server, message, modern=era == "modern")
+    trouble = _hop(server, reply, era, session)
+    if trouble is not None:
+        return trouble
+    if message is None or not ("error" in message or ("result" in message and reply.status < 300)):
+        return Trouble(Garbled(server, refusal(reply.status)), ends_link=reply.status in (404, 405, 410))
+    return read_result(server, message, modern=era == "modern")
+
+
+def error_code(reply: Reply) -> int | None:
+    """Of a JSON-RPC error, however it was delivered."""
+    message = as_dict(reply.message) or {}
+    code = (as_dict(message.get("error")) or {}).get("code")
+    return code if type(code) is int else None
+
+
+def refusal(status: int) -> str:
+    """Words for an HTTP status that stands where an MCP message should."""
+    if 300 <= status < 400:
+        return (
+            f"answers with HTTP {status}, a redirect, which the hub does not follow; put the final url into its entry"
+        )
+    if status < 300:
+        return f"accepted the request with HTTP {status} and gave no answer"
+    if status in (404, 405, 410):
+        return f"answers with HTTP {status}; there is no MCP at its url (any more)"
+    if status == 429:
+        return "answers with HTTP 429; it wants fewer requests"
+    return f"answers with HTTP {status} instead of MCP; look into its own log"
+
+
+def login(server: str, status: int) -> NeedsLogin:
+    if status == 401:
+        return NeedsLogin(server, "answers with HTTP 401; set or renew its credential in `headers`")
+    return NeedsLogin(server, "answers with HTTP 403; its credential in `headers` is not enough for this")
+
+
+def _hop(server: str, reply: Reply, era: Era, session: bool) -> Trouble | None:
+    status, code = reply.status, error_code(reply)
+    if status in (401, 403):
+        return Trouble(login(server, status), ends_link=status == 401)
+    if session and (status == 404 or (status == 400 and code in _SESSION_CODES)):
+        return Trouble(Lost(server, "has ended the hub's session; the hub starts another one"), ends_link=True)
+    if code == UNSUPPORTED_VERSION or (era == "legacy" and code == HEADER_MISMATCH):
+        text = "no longer speaks the protocol version it had agreed to; the hub negotiates anew"
+        return Trouble(Garbled(server, text), ends_link=True)
+    if code == HEADER_MISMATCH:
+        text = "refused the request's headers; its definitions may have changed, list them again"
+        return Trouble(Garbled(server, text), stale=True)
+    if era == "modern" and status == 400 and code in _SESSION_CODES:
+        text = "asks for a session, which it did not need before; the hub negotiates anew"
+        return Trouble(Garbled(server, text), ends_link=True)
+    return None
