@@ -1,0 +1,48 @@
+"""Whether this credential may use this item. Denies by default, and knows nothing but grants.
+
+`--server` and `--tool` narrow and intersect. Globs speak of canonical public names, the same at every endpoint, and of
+tools only; everything else is granted by its server.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from functools import lru_cache
+
+from hub.core.call import AnyArguments, Call, Denied, Item, Json
+from hub.core.ports import Allowed
+
+SCOPE = "mcp"
+
+_ALLOWED = Allowed()
+_NO_SCOPE = Denied("policy", f"authorize: the credential lacks the scope {SCOPE}")
+_NOTHING = Denied("policy", "authorize: the credential names neither servers nor tools")
+_NOT_SERVER = Denied("policy", "authorize: the server is not granted")
+_NOT_TOOL = Denied("policy", "authorize: no granted tool pattern matches")
+
+
+class Authorize:
+    name = "authorize"
+
+    def __init__(self, policy_version: str) -> None:
+        self.policy_version = policy_version
+
+    def decide(self, call: Call, item: Item, arguments: Json | AnyArguments) -> Allowed | Denied:
+        who = call.who
+        if SCOPE not in who.scopes:
+            return _NO_SCOPE
+        servers, tools = who.grants.servers, who.grants.tools
+        if servers is None and (tools is None or item.kind != "tool"):
+            return _NOTHING if tools is None else _NOT_SERVER
+        if servers is not None and item.server not in servers and "*" not in servers:
+            return _NOT_SERVER
+        if item.kind == "tool" and tools is not None and not _globs(tools).fullmatch(item.name):
+            return _NOT_TOOL
+        return _ALLOWED
+
+
+@lru_cache(maxsize=1024)
+def _globs(tools: tuple[str, ...]) -> re.Pattern[str]:
+    """One pattern for all globs of a credential; of none, one that nothing matches."""
+    return re.compile("|".join(translate(glob) for glob in tools) or r"(?!)")

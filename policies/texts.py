@@ -1,0 +1,70 @@
+"""Every string of a JSON value, wherever a server put it. Bounded by the value itself; copies, never mutates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_SCALARS: Final = frozenset({bool, int, float, type(None)})
+_BLOCKS: Final = frozenset({"image", "audio"})  # base64: no text, and large
+_PLAIN: Final = frozenset({"type", "role", "mimeType", "resultType", "method", "mode"})  # keys whose words are known
+_WORDS: Final = frozenset(
+    {"text", "image", "audio", "resource", "resource_link", "user", "assistant", "text/plain", "application/json",
+     "text/markdown", "text/html", "complete", "input_required", "elicitation/create", "sampling/createMessage",
+     "roots/list", "form", "url"}
+)  # fmt: skip
+_PROTOCOL: Final = _PLAIN | {
+    "_meta", "annotations", "arguments", "blob", "completion", "content", "contents", "data", "description", "hasMore",
+    "isError", "messages", "name", "params", "requestedSchema", "resource", "structuredContent", "text", "title",
+    "total", "uri", "values",
+}  # fmt: skip
+
+
+def strings(value: Any) -> list[str]:
+    """Strings and keys, in no promised order; what a block declares as binary is left out."""
+    found: list[str] = []
+    left = [value]
+    while left:
+        here = left.pop()
+        kind = type(here)  # what JSON is made of first: asking whether a list is a Mapping costs more than all the rest
+        if kind is str:
+            found.append(here)
+        elif kind is list:
+            left.extend(here)
+        elif kind in _SCALARS:
+            continue
+        elif kind is dict or isinstance(here, Mapping):
+            found.extend(here)
+            binary = binary_key(here)
+            left.extend(here.values() if binary is None else [child for key, child in here.items() if key != binary])
+        elif isinstance(here, list | tuple):
+            left.extend(here)
+        elif isinstance(here, str):
+            found.append(here)
+    return found
+
+
+def binary_key(block: Mapping[str, Any]) -> str | None:
+    """The key of this object that holds base64 bytes, or None."""
+    if "blob" in block and isinstance(block.get("uri"), str):
+        return "blob"
+    return "data" if block.get("type") in _BLOCKS else None
+
+
+def masked(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy with every string and key changed, but for the words of the protocol; bytes nobody can look into go."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        binary = binary_key(value)
+        return {
+            key if key in _PROTOCOL else change(key): ""
+            if key == binary
+            else child
+            if key in _PLAIN and isinstance(child, str) and child in _WORDS
+            else masked(child, change)
+            for key, child in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(child, change) for child in value]
+    return value
