@@ -33,13 +33,10 @@ class Request:
 
 async def respond(send: Send, status: int, body: bytes = b"", headers: Headers = ()) -> None:
     """One whole answer. A body is JSON unless the headers say otherwise."""
-    kind = (
-        ()
-        if not body or any(name == b"content-type" for name, _ in headers)
-        else ((b"content-type", b"application/json"),)
-    )
-    length = ((b"content-length", str(len(body)).encode()),)
-    await send({"type": "http.response.start", "status": status, "headers": [*kind, *length, *headers]})
+    lines = [(b"content-length", b"%d" % len(body)), *headers]
+    if body and not [True for name, _ in headers if name == b"content-type"]:
+        lines.append((b"content-type", b"application/json"))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -62,6 +59,7 @@ class EventStream:
                 ],
             }
         )
+        await self._write(b"")  # ASGI keeps a head back until there is something of the body
 
     async def event(self, data: bytes, name: str = "message", event_id: str | None = None) -> None:
         """One event; `data` is a single line of JSON (or, for `endpoint`, a path)."""

@@ -1,0 +1,121 @@
+"""All edges behind one door on one port, and a whole pipeline behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+from hub.core.call import Call, Denied, HubOwned, Outcome
+from hub.core.pipeline import Pipeline, Record
+from hub.core.ports import Next
+from hub.edge.http import HubApp
+from hub.edge.mcp_legacy import LegacyEdge
+from hub.edge.mcp_modern import ModernEdge
+from hub.edge.mcp_sse import SseEdge
+from hub.edge.ports import EdgePorts, Limits
+from hub.wire import jsonrpc
+from tests.edge.fakes import CLIENT_TOKEN, eventually, fake_ports
+from tests.edge.harness import Wire, door, modern, modern_headers, rest, scope, served
+
+HEADERS = {"authorization": f"Bearer {CLIENT_TOKEN}"}
+Mode = Literal["2026-07-28", "auto", "legacy"]
+MODES: tuple[Mode, ...] = ("2026-07-28", "auto", "legacy")
+
+
+@asynccontextmanager
+async def hub() -> AsyncIterator[tuple[str, EdgePorts, asyncio.Event]]:
+    ports = fake_ports()
+    app = HubApp(ports, ModernEdge(ports), LegacyEdge(ports), SseEdge(ports), rest, metrics_open=True)
+    async with served(app, Limits(drain_s=3.0)) as (host, port, stopping):
+        yield f"http://{host}:{port}", ports, stopping
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_one_path_serves_both_eras(mode: Mode) -> None:
+    told: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+
+    async with hub() as (url, ports, _), httpx2.AsyncClient(headers=HEADERS) as http:
+        async with Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client:
+            assert len((await client.list_tools()).tools) == 4
+            await client.call_tool("demo__talk", {}, progress_callback=on_progress)
+            await eventually(lambda: told == [1, 2, 3])
+        pipeline: Any = ports.handle
+        assert {call.client.era for call in pipeline.calls} == {"legacy" if mode == "legacy" else "modern"}
+
+
+async def test_the_older_transport_is_beside_it() -> None:
+    async with hub() as (url, _, _), Client(sse_client(f"{url}/team/sse", headers=HEADERS), mode="legacy") as client:
+        assert len((await client.list_tools()).tools) == 4
+
+
+async def test_open_streams_of_every_kind_do_not_hold_up_the_drain() -> None:
+    async with (
+        hub() as (url, _, stopping),
+        httpx2.AsyncClient(headers=HEADERS) as http,
+        http.stream("GET", f"{url}/sse") as events,
+    ):
+        assert events.status_code == 200
+        stopping.set()
+        async with asyncio.timeout(5):
+            async for _ in events.aiter_raw():
+                pass
+
+
+class Hanging:
+    name = "dispatch"
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome:
+        self.reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Passing:
+    name = "resolve"
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome:
+        return await next(replace(call, target=HubOwned()))
+
+
+class Auditing:
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    async def intent(self, record: Record) -> None:
+        raise AssertionError("nothing is written")
+
+    async def finish(self, record: Record, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        await asyncio.sleep(0)
+
+
+async def test_a_client_that_leaves_is_logged_as_cancelled_by_the_real_pipeline() -> None:
+    dispatch, audit = Hanging(), Auditing()
+    it = door(fake_ports(handle=Pipeline([Passing()], dispatch, audit).handle))
+    wire = Wire(jsonrpc.dumps(modern("tools/call", name="x")))
+    running = asyncio.create_task(
+        it.app(scope("POST", "/mcp", modern_headers("tools/call", "x")), wire.receive, wire.send)
+    )
+    await dispatch.reached.wait()
+    wire.left.set()
+    async with asyncio.timeout(5):
+        await running
+    (outcome,) = audit.outcomes
+    assert isinstance(outcome, Denied)
+    assert outcome.code == "cancelled"
+    assert wire.sent == []
