@@ -19,6 +19,7 @@ import httptools
 import uvloop
 
 VERSION = "2026-07-28"
+_SENTENCE = "please check the delivery of order 50212, the customer expects it before ten on Friday morn"  # 100 in all
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
         task.sent += 1
         self._body = bytearray()
         if task.arguments is None:
-            self._text = f"{task.sent:08d} ".ljust(100, "x")
+            self._text = f"{task.sent:08d} {_SENTENCE}"
             arguments: dict[str, Any] = {"text": self._text}
         else:
             self._text, arguments = "", task.arguments
