@@ -6,12 +6,9 @@ tools only; everything else is granted by its server.
 
 from __future__ import annotations
 
-import re
-from fnmatch import translate
-from functools import lru_cache
-
 from hub.core.call import AnyArguments, Call, Denied, Item, Json
 from hub.core.ports import Allowed
+from policies.globs import any_of
 
 SCOPE = "mcp"
 
@@ -37,12 +34,6 @@ class Authorize:
             return _NOTHING if tools is None else _NOT_SERVER
         if servers is not None and item.server not in servers and "*" not in servers:
             return _NOT_SERVER
-        if item.kind == "tool" and tools is not None and not _globs(tools).fullmatch(item.name):
+        if item.kind == "tool" and tools is not None and not any_of(tools).fullmatch(item.name):
             return _NOT_TOOL
         return _ALLOWED
-
-
-@lru_cache(maxsize=1024)
-def _globs(tools: tuple[str, ...]) -> re.Pattern[str]:
-    """One pattern for all globs of a credential; of none, one that nothing matches."""
-    return re.compile("|".join(translate(glob) for glob in tools) or r"(?!)")

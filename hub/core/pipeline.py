@@ -47,9 +47,9 @@ class Record:
     call: Call  # as the innermost stage that ran saw it; once answered, as it came in
     started: float = 0.0  # monotonic seconds
     effect: Effect = Effect.NONE
-    verdicts: list[tuple[str, Outcome, float]] = field(
+    verdicts: list[tuple[str, Outcome, float, float]] = field(
         default_factory=list
-    )  # (stage, verdict, seconds), innermost first; of those that did not just pass
+    )  # (stage, verdict, seconds, when it began), innermost first; of those that did not just pass
     position: int = 0  # how many steps have been entered
     closed: bool = False  # answered: whoever kept `next` is refused
     fitting: Outcome | None = None  # the last answer that was looked at: stages mostly hand on what they got
@@ -145,7 +145,7 @@ class _Step:
         except Exception as exc:  # fail closed: a broken rule refuses, it never passes
             log.exception("stage %s raised", self._name)
             outcome = Denied("internal", f"{self._name}: {type(exc).__name__}", effect=record.effect)
-        record.verdicts.append((self._name, outcome, monotonic() - entered))
+        record.verdicts.append((self._name, outcome, monotonic() - entered, entered))
         return outcome
 
 
@@ -178,7 +178,7 @@ class _Reach:
             record.effect = outcome.effect or Effect.UNKNOWN  # dispatch must say NONE to mean it
         elif not isinstance(outcome, Asked):  # a question leaves it open
             record.effect = Effect.DONE
-        record.verdicts.append((self._dispatch.name, outcome, monotonic() - entered))
+        record.verdicts.append((self._dispatch.name, outcome, monotonic() - entered, entered))
         return outcome
 
     async def _intend(self, record: Record) -> Denied | None:

@@ -84,12 +84,15 @@ PrefixRule = Literal["server", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A virtual server: its own path and selection of servers."""
+    """A virtual server: its own path and selection of servers and tools."""
 
     name: str  # "" is the default endpoint at /mcp, NAME the one at /NAME/mcp
     servers: frozenset[str] | None = None  # None: all
     prefix: PrefixRule = "server"  # "none" leaves names and URIs alone; exactly one server
     page_size: int = 1000
+    tools: tuple[str, ...] | None = None  # globs over public tool names; None: all. Concerns tools only
+    read_only: bool = False  # only tools that do not write, as trusted servers say
+    instructions: str | None = None  # read by clients in place of the servers' own
 
 
 class Catalog(Protocol):
@@ -191,6 +194,9 @@ class ListStore(Protocol):
 
     async def save(self, tenant: str, server: str, lists: Json) -> None: ...
 
+    async def remove(self, tenant: str, server: str) -> None:
+        """The server was taken out; another one of that id starts with nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
@@ -206,6 +212,8 @@ class KeyRow:
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
+    last_used_at: str | None = None  # to the minute; written lazily
+    replaced_by: str | None = None  # id of the key that took over by rotation
 
 
 class KeyStore(Protocol):
@@ -218,6 +226,78 @@ class KeyStore(Protocol):
         """Every key ever made, oldest first, revoked ones too."""
 
     async def revoke(self, tenant: str, id: str, at: str) -> None: ...
+
+    async def rotate(self, new: KeyRow, old_id: str, old_expires_at: str) -> None:
+        """Add `new`, and have the old key name it as its successor and end then; both or neither.
+
+        The name may be the old key's. Raises KeyError when the old one is gone, revoked, or replaced already by a key
+        that is not revoked.
+        """
+
+    async def used(self, tenant: str, at: Mapping[str, str]) -> None:
+        """Note when keys, by id, were last used."""
+
+
+RegistryKind = Literal["server", "endpoint", "overlay"]  # overlay: {"enabled": bool} over a server of the file
+
+
+class Conflict(Exception):
+    """Somebody else changed the row since it was read: read it again, and decide anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRow:
+    """One entry that admins made at run time. Secrets stand in it as `secret:NAME`, never in plain."""
+
+    tenant: str
+    kind: RegistryKind
+    id: str
+    body: Json  # as the configuration file would have it
+    version: int  # 1 when new, one more with each change
+    created_at: str
+    updated_at: str
+    updated_by: str  # who, as the log says it
+
+
+class RegistryStore(Protocol):
+    """What admins added at run time. Every write is atomic and durable when it returns."""
+
+    async def all(self, tenant: str) -> tuple[RegistryRow, ...]:
+        """By kind and id."""
+
+    async def put(self, row: RegistryRow, expected: int | None) -> None:
+        """Insert (`expected` None, `row.version` 1) or replace the row of version `expected`. Raises Conflict."""
+
+    async def remove(self, tenant: str, kind: RegistryKind, id: str, expected: int) -> None:
+        """Raises Conflict when the row is gone or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRow:
+    """One sealed secret. The associated data of both seals are tenant, name and version."""
+
+    tenant: str
+    name: str
+    version: int
+    nonce: bytes
+    sealed: bytes  # AES-256-GCM under a key of its own
+    key_nonce: bytes
+    sealed_key: bytes  # that key, under the vault's key
+    kek: str  # which vault key: the first 12 hex digits of its SHA-256
+    created_at: str
+    updated_at: str
+
+
+class SecretStore(Protocol):
+    """Sealed secrets. Every write is atomic and durable when it returns."""
+
+    async def all(self, tenant: str) -> tuple[SecretRow, ...]: ...
+
+    async def put(self, rows: Sequence[SecretRow]) -> None:
+        """Insert or replace all of them, or none."""
+
+    async def remove(self, tenant: str, name: str) -> bool:
+        """False when there was none."""
 
 
 Surface = Literal["mcp", "admin"]

@@ -10,19 +10,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from hub.core.call import EMPTY, Item, Json, Kind
+from hub.core.errors import HubError
 from hub.core.ports import Change, Endpoint, ListStore, Pin, PinStore, PrefixRule
 from hub.downstream.definitions import KINDS
 from hub.downstream.health import Health
-from hub.downstream.link import Link, Peer, ServerSpec
+from hub.downstream.likeness import Likeness
+from hub.downstream.link import Link, ServerSpec, same_connection
+from hub.downstream.lookalikes import Lookalikes
 from hub.downstream.pinbook import PinBook
 from hub.downstream.refresher import Pace, Refresher, Round
 from hub.downstream.shelf import Changed, Lists, Problem, Shelf, build
+from hub.downstream.stored import from_stored, to_stored
 from hub.downstream.subscriptions import Subscriptions
 from hub.downstream.view import View
 from hub.downstream.watchers import Watchers
@@ -81,15 +86,17 @@ class Catalogue:
         # A variant lists nothing of its own: it only takes calls of the server it is a variant of.
         self._specs = {spec.id: spec for spec in specs if spec.variant_of is None}
         self._endpoints = dict(endpoints)
+        self._prefixes = {name: endpoint.prefix for name, endpoint in endpoints.items()}  # of those that are gone too
         self._pins, self._lists, self._tenant, self._clock = PinBook(pins, tenant), lists, tenant, clock
+        self._pace = pace
         self._states = {id: _State(disabled=not spec.enabled) for id, spec in self._specs.items()}
-        self._refreshers = {id: Refresher(spec, pace, partial(self._take_in, id)) for id, spec in self._specs.items()}
-        self._unsettled = {id for id, spec in self._specs.items() if spec.enabled}
+        self._refreshers = {id: self._refresher(spec) for id, spec in self._specs.items()}
+        self._unsettled = {id: -inf for id, spec in self._specs.items() if spec.enabled}  # since when, by the loop
         self._settling = asyncio.Event()
-        self._started_at = float("-inf")
         self._views: dict[str, View] = {}
         self._watchers = Watchers(self._views.get, pace.watch_s)
         self._subscriptions = Subscriptions(self._specs)
+        self._lookalikes = Lookalikes(self._tools)
         self._publish(self._endpoints)
 
     async def start(self) -> None:
@@ -98,12 +105,38 @@ class Catalogue:
         for server, stored in (await self._lists.load(self._tenant)).items():
             if server in self._specs:
                 async with self._states[server].lock:
-                    await self._shelve(server, _from_stored(stored))
-        self._started_at = asyncio.get_running_loop().time()
+                    await self._shelve(server, from_stored(stored))
+        self._unsettled = dict.fromkeys(self._unsettled, asyncio.get_running_loop().time())
+
+    async def apply(
+        self, specs: Sequence[ServerSpec], endpoints: Mapping[str, Endpoint], swap: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have exactly these servers and endpoints from now on; approvals stay. One change at a time.
+
+        All is prepared first; then it is in force in one step, and what `swap` does with it. Servers that are equal
+        keep all they have. One that is reached otherwise than before keeps its last list until it gives a new one.
+        """
+        listing = {spec.id: spec for spec in specs if spec.variant_of is None}
+        changed = [id for id, spec in listing.items() if id in self._specs and self._specs[id] != spec]
+        async with AsyncExitStack() as held:
+            shelves: dict[str, Shelf] = {}
+            for id in changed:
+                state = self._states[id]
+                await held.enter_async_context(state.lock)
+                if state.shelf is not None:
+                    shelves[id] = await self._built(listing[id], state.lists)
+            swap()
+            gone = self._commit(listing, endpoints, shelves)
+        for id in gone:
+            try:
+                await self._lists.remove(self._tenant, id)
+            except HubError as exc:  # all else is in force; at worst another server of that id starts with this list
+                log.warning("the last list of %s was not forgotten: %s", id, exc)
 
     async def aclose(self) -> None:
         self._watchers.close()
         await self._subscriptions.aclose()
+        await self._lookalikes.aclose()
         await asyncio.gather(*(refresher.aclose() for refresher in self._refreshers.values()))
 
     # What the pool tells.
@@ -121,6 +154,7 @@ class Catalogue:
         if state.disabled is not (health.state == "disabled"):
             state.disabled = not state.disabled
             self._publish(self._showing(health.server))
+            self._lookalikes.touch()
         if health.state in ("down", "needs_login", "disabled"):
             self._settle(health.server)
 
@@ -158,21 +192,21 @@ class Catalogue:
 
     def prefix(self, endpoint: str) -> PrefixRule:
         """Whether this endpoint's clients read public names or the downstream's own."""
-        return self._endpoints[endpoint].prefix
+        return self._prefixes.get(endpoint, "server")
 
     async def settled(self, endpoint: str, timeout_s: float) -> None:
-        """As the port says; counted from the start, so that one hanging server delays early lists only."""
-        if not self._unsettled or endpoint not in self._endpoints:
-            return
-        until = self._started_at + timeout_s
-        if until <= asyncio.get_running_loop().time():
-            return
-        try:
-            async with asyncio.timeout_at(until):
-                while any(self._shows(self._endpoints[endpoint], server) for server in self._unsettled):
+        """As the port says; counted from a server's start, so that one that hangs delays early lists only."""
+        loop = asyncio.get_running_loop()
+        while self._unsettled and endpoint in self._endpoints:
+            shown = self._endpoints[endpoint]
+            until = max((at for id, at in self._unsettled.items() if self._shows(shown, id)), default=-inf) + timeout_s
+            if until <= loop.time():
+                return
+            try:
+                async with asyncio.timeout_at(until):
                     await self._settling.wait()
-        except TimeoutError:
-            return
+            except TimeoutError:
+                return
 
     def watch(self, endpoint: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
         return self._watchers.watch(endpoint, on_change)
@@ -204,6 +238,14 @@ class Catalogue:
         """Definitions that differ from the approved ones, of one server or of all."""
         shelves = (state.shelf for id, state in sorted(self._states.items()) if server in (None, id))
         return tuple(changed for shelf in shelves if shelf for changed in shelf.changed)
+
+    def likenesses(self, server: str) -> tuple[Likeness, ...]:
+        """Its tools that could be taken for another server's, as compared last: a second or so after lists change."""
+        return self._lookalikes.of(server)
+
+    async def compared(self) -> None:
+        """Return once `likenesses` speaks of the present lists."""
+        await self._lookalikes.renewed()
 
     async def approve(
         self, server: str, natives: Collection[str] | None = None, *, seen: Collection[str] | None = None
@@ -238,20 +280,78 @@ class Catalogue:
             state.failed = (state.failed - set(round.fetched)) | set(round.failed)
             state.fetched_at = self._clock() if round.fetched else state.fetched_at
         if round.fetched:
-            await self._lists.save(self._tenant, server, _to_stored(lists, round.peer))
+            await self._lists.save(self._tenant, server, to_stored(lists, round.peer))
 
     async def _shelve(self, server: str, lists: Lists) -> None:
         """Build, record first sights, then swap: a definition is shown only when its approval is durable."""
-        state, spec, approved = self._states[server], self._specs[server], self._pins.of(server)
+        state, spec = self._states[server], self._specs[server]
+        shelf = await self._built(spec, lists)
+        self._warn(state, shelf)
+        state.lists, state.shelf = lists, shelf
+        self._publish(self._showing(server))
+        self._lookalikes.touch()
+        self._settle(server)
+
+    async def _built(self, spec: ServerSpec, lists: Lists) -> Shelf:
+        approved = self._pins.of(spec.id)
         if sum(len(listed) for listed in lists.by_kind.values()) > BUILT_INLINE:
             shelf = await asyncio.to_thread(build, spec, lists, approved)
         else:
             shelf = build(spec, lists, approved)
-        await self._pins.record(server, shelf.first_sights)
-        self._warn(state, shelf)
-        state.lists, state.shelf = lists, shelf
-        self._publish(self._showing(server))
-        self._settle(server)
+        await self._pins.record(spec.id, shelf.first_sights)
+        return shelf
+
+    def _commit(
+        self, listing: Mapping[str, ServerSpec], endpoints: Mapping[str, Endpoint], shelves: Mapping[str, Shelf]
+    ) -> list[str]:
+        """Swap everything, in one step of the loop; the ids of servers that are gone."""
+        before = dict(self._specs)
+        gone = [id for id in before if id not in listing]
+        self._specs.clear()  # the subscriptions read the same mapping
+        self._specs.update(listing)
+        for id in gone:
+            del self._states[id]
+            self._refreshers.pop(id).drop()
+            self._subscriptions.forget(id)
+            self._settle(id)
+        for id, spec in listing.items():
+            if id not in before:
+                self._states[id] = _State()
+            elif before[id] == spec:
+                continue
+            elif id in shelves:
+                self._states[id].shelf = shelves[id]
+            if id not in before or not same_connection(before[id], spec):
+                self._renew(spec)
+            self._switch(spec)
+        emptied = [name for name in self._endpoints if name not in endpoints]
+        self._watchers.forget([name for name in endpoints if endpoints[name] != self._endpoints.get(name)])
+        self._endpoints = dict(endpoints)
+        self._prefixes.update({name: endpoint.prefix for name, endpoint in endpoints.items()})
+        for name in emptied:
+            self._views.pop(name, None)
+        self._publish(self._endpoints)
+        self._watchers.touched(emptied)
+        self._lookalikes.touch()
+        return gone
+
+    def _renew(self, spec: ServerSpec) -> None:
+        """The server begins anew: what is still fetched over its old link is not taken in."""
+        if (old := self._refreshers.get(spec.id)) is not None:
+            old.drop()
+        self._refreshers[spec.id] = self._refresher(spec)
+        self._states[spec.id].away = self._states[spec.id].disabled = True
+
+    def _switch(self, spec: ServerSpec) -> None:
+        state = self._states[spec.id]
+        if spec.enabled and state.disabled:
+            self._unsettled[spec.id] = asyncio.get_running_loop().time()
+        elif not spec.enabled:
+            self._settle(spec.id)
+        state.disabled = not spec.enabled
+
+    def _refresher(self, spec: ServerSpec) -> Refresher:
+        return Refresher(spec, self._pace, partial(self._take_in, spec.id))
 
     def _warn(self, state: _State, shelf: Shelf) -> None:
         for changed in shelf.changed:
@@ -267,7 +367,7 @@ class Catalogue:
 
     def _settle(self, server: str) -> None:
         if server in self._unsettled:
-            self._unsettled.discard(server)
+            del self._unsettled[server]
             self._settling.set()
             self._settling = asyncio.Event()
 
@@ -276,6 +376,10 @@ class Catalogue:
 
     def _showing(self, server: str) -> list[str]:
         return [name for name, endpoint in self._endpoints.items() if self._shows(endpoint, server)]
+
+    def _tools(self) -> dict[str, tuple[Item, ...]]:
+        shelves = {id: state.shelf for id, state in self._states.items() if not state.disabled}
+        return {id: shelf.items.get("tool", ()) for id, shelf in shelves.items() if shelf is not None}
 
     def _publish(self, endpoints: Iterable[str]) -> None:
         for name in endpoints:
@@ -292,37 +396,3 @@ def _merged(lists: Lists, round: Round) -> Lists:
     cuts.update({kind: fetched.cut for kind, fetched in round.fetched.items() if fetched.cut is not None})
     by_kind = {**lists.by_kind, **{kind: fetched.definitions for kind, fetched in round.fetched.items()}}
     return replace(lists, by_kind=by_kind, peer=round.peer, cuts=cuts)
-
-
-def _to_stored(lists: Lists, peer: Peer) -> Json:
-    stored: dict[str, Any] = {kind: list(lists.of(kind)) for kind in KINDS}
-    stored["peer"] = {
-        "era": peer.era,
-        "revision": peer.revision,
-        "capabilities": peer.capabilities,
-        "info": peer.info,
-        "instructions": peer.instructions,
-    }
-    return stored
-
-
-def _from_stored(stored: Json) -> Lists:
-    """Lenient: what a newer or older hub stored otherwise is as if it were not stored."""
-    by_kind: dict[Kind, tuple[Any, ...]] = {
-        kind: tuple(stored[kind]) for kind in KINDS if isinstance(stored.get(kind), list | tuple)
-    }
-    return Lists(by_kind, _stored_peer(stored.get("peer")))
-
-
-def _stored_peer(peer: Any) -> Peer | None:
-    if not isinstance(peer, Mapping) or not isinstance(peer.get("capabilities"), Mapping):
-        return None
-    instructions = peer.get("instructions")
-    info = peer.get("info")
-    return Peer(
-        era="modern" if peer.get("era") == "modern" else "legacy",
-        revision=str(peer.get("revision", "")),
-        capabilities=peer["capabilities"],
-        info=info if isinstance(info, Mapping) else EMPTY,
-        instructions=instructions if isinstance(instructions, str) else None,
-    )

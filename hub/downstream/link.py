@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from hub.core.call import Era, Json
@@ -29,10 +29,10 @@ class ServerSpec:
 
     id: str
     transport: Transport
-    command: tuple[str, ...] = ()  # stdio: argv, never a shell line
+    command: tuple[str, ...] = field(default=(), repr=False)  # stdio: argv, never a shell line; may hold a secret
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # stdio: added to the minimal environment
     cwd: str | None = None
-    url: str = ""  # http, sse
+    url: str = field(default="", repr=False)  # http, sse; may hold a secret
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     connector: str = ""  # inprocess: the name of a first-party connector
     era: Literal["auto", "modern", "legacy"] = "auto"
@@ -44,6 +44,20 @@ class ServerSpec:
     max_result_bytes: int = 16 * 1024 * 1024
     per_item: Rate | None = None
     provenance: Literal["file", "builtin", "database"] = "file"
+
+
+def same_connection(one: ServerSpec, other: ServerSpec) -> bool:
+    """Whether a link that was opened for one spec serves the other as well."""
+    same_rules = replace(
+        one,
+        pins=other.pins,
+        trusted=other.trusted,
+        enabled=other.enabled,
+        variant_of=other.variant_of,
+        per_item=other.per_item,
+        provenance=other.provenance,
+    )
+    return same_rules == other
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Final
 
 from hub.core.errors import DownstreamError, NeedsLogin, Unreachable
+from hub.downstream.counted import Counted
 from hub.downstream.health import Health, PoolEvents
-from hub.downstream.link import Link, Opener, ServerSpec, Transport
+from hub.downstream.link import Link, Opener, ServerSpec, Transport, same_connection
 from hub.downstream.supervise import Backoff, Supervisor
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 STARTS_AT_ONCE: Final = 16
 START_TURN_S: Final = 2.0  # a start that takes longer gives its turn away and goes on: a hanging one blocks nobody
 CLOSE_S: Final = 10.0
+DRAIN_S: Final = 30.0  # for the calls on a link whose server was changed, disabled or taken out
 
 
 class Pool:
@@ -38,29 +40,57 @@ class Pool:
         backoff: Backoff = Backoff(),
         close_s: float = CLOSE_S,
         start_turn_s: float = START_TURN_S,
+        drain_s: float = DRAIN_S,
     ) -> None:
-        self._stderr, self._close_s, self._start_turn_s = stderr, close_s, start_turn_s
+        self._openers, self._events, self._backoff = openers, events, backoff
+        self._stderr, self._close_s, self._start_turn_s, self._drain_s = stderr, close_s, start_turn_s, drain_s
+        self._end_s = 0.6 * close_s  # of one link
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
-        self._servers = {
-            spec.id: Supervisor(spec, openers[spec.transport], events, backoff, self._start_turn, 0.6 * close_s)
-            for spec in specs
-        }
+        self._servers = {spec.id: self._supervisor(spec) for spec in specs}
+        self._leaving: set[Counted] = set()  # given up, and not closed yet
+        self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._owner: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None  # while there is one that takes tasks
 
     async def start(self) -> None:
         """Begin to connect; returns at once."""
         if self._owner is None:
-            self._owner = asyncio.create_task(self._own())
+            owned = asyncio.Event()
+            self._owner = asyncio.create_task(self._own(owned), name="downstreams")
+            await owned.wait()
 
     async def aclose(self) -> None:
         """Close every link. Bounded; idempotent."""
         owner, self._owner = self._owner, None
         if owner is None:
             return
-        owner.cancel()
-        _, pending = await asyncio.wait((owner,), timeout=self._close_s)
+        closing = asyncio.create_task(self._close(owner), name="closing downstreams")
+        _, pending = await asyncio.wait((closing,), timeout=self._close_s)
         if pending:
             log.error("downstreams did not close within %g s; they are abandoned", self._close_s)
+
+    def apply(self, specs: Sequence[ServerSpec]) -> None:
+        """Have exactly these servers from now on. Never waits.
+
+        Equal specs keep all they have, and so do those that differ in nothing the connection depends on. Calls in
+        flight on a link that is given up have `drain_s` to finish on it; what replaces it connects meanwhile.
+        """
+        kept: dict[str, Supervisor] = {}
+        for spec in specs:
+            old = self._servers.get(spec.id)
+            if old is not None and same_connection(old.spec, spec):
+                if old.spec != spec:
+                    old.adopt(spec)
+                kept[spec.id] = old
+            else:
+                kept[spec.id] = self._supervisor(spec)
+        given_up = [old for id, old in self._servers.items() if kept.get(id) is not old]
+        begun = [new for id, new in kept.items() if self._servers.get(id) is not new]
+        self._servers = kept
+        for old in given_up:
+            self._drop(old)
+        for new in begun:
+            self._begin(new)
 
     def link(self, server: str) -> Link:
         """The live link of a server. Raises `Unreachable` or `NeedsLogin`: its state, the reason and the next step."""
@@ -74,10 +104,12 @@ class Pool:
 
     async def started(self, server: str, timeout_s: float) -> Link:
         """As `link`, but a server in its first start is waited for, up to `timeout_s`."""
-        if (supervisor := self._servers.get(server)) is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await supervisor.first_verdict()
+        seen: Supervisor | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while (now := self._servers.get(server)) is not None and now is not seen:  # replaced: wait for the next
+                    seen = now
+                    await now.first_verdict()
         return self.link(server)
 
     def spec(self, server: str) -> ServerSpec | None:
@@ -113,10 +145,53 @@ class Pool:
     def _health(self, supervisor: Supervisor) -> Health:
         return replace(supervisor.health(), stderr=self._stderr(supervisor.spec.id))
 
-    async def _own(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for supervisor in self._servers.values():
-                group.create_task(supervisor.run(), name=f"downstream {supervisor.spec.id}")
+    def _supervisor(self, spec: ServerSpec) -> Supervisor:
+        return Supervisor(
+            spec,
+            self._openers[spec.transport],
+            self._events,
+            self._backoff,
+            self._start_turn,
+            self._end_s,
+            self._put_away,
+        )
+
+    def _begin(self, supervisor: Supervisor) -> None:
+        if self._group is not None:
+            task = self._group.create_task(supervisor.run(), name=f"downstream {supervisor.spec.id}")
+            self._tasks[supervisor] = task
+            task.add_done_callback(lambda done: self._tasks.pop(supervisor, None))
+
+    def _drop(self, supervisor: Supervisor) -> None:
+        supervisor.leave()
+        if (task := self._tasks.get(supervisor)) is not None:
+            task.cancel()
+
+    def _put_away(self, link: Counted) -> None:
+        self._leaving.add(link)
+        if self._group is not None:
+            self._group.create_task(self._away(link), name="closing a downstream")
+
+    async def _away(self, link: Counted) -> None:
+        await link.drained(self._drain_s)
+        await link.end(self._end_s)
+        self._leaving.discard(link)
+
+    async def _close(self, owner: asyncio.Task[None]) -> None:
+        """A hub that stops waits for no calls: its edges have drained before."""
+        owner.cancel()
+        await asyncio.wait((owner,))
+        await asyncio.gather(*(link.end(self._end_s) for link in self._leaving))
+
+    async def _own(self, owned: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for supervisor in self._servers.values():
+                    self._begin(supervisor)
+                owned.set()
+                await asyncio.Event().wait()  # the group stays open for servers that come later
+        finally:
+            self._group = None
 
     @asynccontextmanager
     async def _start_turn(self) -> AsyncIterator[None]:

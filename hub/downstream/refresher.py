@@ -79,11 +79,17 @@ class Refresher:
             return 0.0
         return max(0.0, self._fresh_until.get(kind, -inf) - monotonic())
 
-    async def aclose(self) -> None:
+    def drop(self) -> None:
+        """Stop, and take nothing more in, not even what is being fetched. Never waits."""
+        self._link = None
         self._cancel_retry()
         self._cancel_again()
         if self._task is not None:
             self._task.cancel()
+
+    async def aclose(self) -> None:
+        self.drop()
+        if self._task is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -188,6 +188,11 @@ class StdioOpener:
         """The last lines that the newest process of this server printed, oldest first."""
         words = self._words.get(server)
         return words.lines() if words is not None else ()
+
+    def forget(self, servers: Collection[str]) -> None:
+        """These servers are gone: what was learned of them is let go."""
+        self._eras = {key: era for key, era in self._eras.items() if key[0] not in servers}
+        self._words = {server: words for server, words in self._words.items() if server not in servers}
 
     async def aclose(self) -> None:
         """End the guard, and with it every process that is still there. Close the links first."""

@@ -50,6 +50,11 @@ class Subscriptions:
         if self._held.get(server) and subscribable(link.peer):
             self._renewing[server] = asyncio.create_task(self._renew(server, link), name=f"subscriptions of {server}")
 
+    def forget(self, server: str) -> None:
+        """The server is gone."""
+        self._stop(server)
+        self._held.pop(server, None)
+
     async def aclose(self) -> None:
         tasks = [task for server in list(self._renewing) if (task := self._stop(server)) is not None]
         for task in tasks:

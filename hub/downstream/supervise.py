@@ -15,8 +15,9 @@ from typing import Final
 
 from hub.core.call import Json
 from hub.core.errors import DownstreamError, NeedsLogin
+from hub.downstream.counted import Counted
 from hub.downstream.health import Health, PoolEvents, State
-from hub.downstream.link import Exchange, Link, LinkEvents, Opener, Peer, ServerSpec
+from hub.downstream.link import Exchange, LinkEvents, Opener, Peer, ServerSpec
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,13 @@ class Supervisor:
         backoff: Backoff,
         turn: Callable[[], AbstractAsyncContextManager[None]],
         close_s: float,
+        put_away: Callable[[Counted], None],
     ) -> None:
+        """`put_away` takes a link that is given up: it lets its calls finish and closes it, behind this one's back."""
         self.spec = spec
-        self.link: Link | None = None
+        self.link: Counted | None = None
         self._opener, self._events, self._backoff, self._turn = opener, events, backoff, turn
-        self._close_s = close_s
+        self._close_s, self._put_away = close_s, put_away
         self._enabled = spec.enabled
         self._state: State = "starting" if spec.enabled else "disabled"
         self._reason = "it is starting" if spec.enabled else "it is disabled"
@@ -88,6 +91,17 @@ class Supervisor:
             self._enabled = enabled
             self._failures = 0
             self._wake.set()
+
+    def adopt(self, spec: ServerSpec) -> None:
+        """Go on under a spec that differs in nothing the connection depends on."""
+        self.spec = spec
+        self.set_enabled(spec.enabled)
+
+    def leave(self) -> None:
+        """Nobody is given the link any more; its calls have their time to finish. Cancel `run` next."""
+        link, self.link = self.link, None
+        if link is not None:
+            self._put_away(link)
 
     async def verdict(self) -> str:
         """Wait for the end of the next attempt to connect, or ask a ready server. What is wrong with it, or ""."""
@@ -121,6 +135,9 @@ class Supervisor:
                     await self._failed(DownstreamError(self.spec.id, f"the hub failed ({type(exc).__name__})"))
         finally:
             await self._close()
+            self._attempts += 1  # there will be no further verdict: whoever waits for one goes on
+            async with self._judged:
+                self._judged.notify_all()
 
     async def _once(self) -> None:
         """One connection from its beginning to its end, or one stretch of being disabled."""
@@ -150,10 +167,12 @@ class Supervisor:
             self._change("down", f"the connection was lost: {ended[0] if ended else 'it ended'}")
         else:
             self._change("disabled", "it is disabled")
-        await self._end(link)
+            self._put_away(link)
+            return
+        await link.end(self._close_s)
         await self._lost(monotonic() - began)
 
-    async def _open(self, ended: list[str]) -> Link:
+    async def _open(self, ended: list[str]) -> Counted:
         def closed(reason: str) -> None:
             ended.append(reason)
             self._wake.set()
@@ -165,7 +184,8 @@ class Supervisor:
         async with self._turn():
             try:
                 async with asyncio.timeout(limit_s):
-                    return await self._opener(self.spec, LinkEvents(notified, closed, self._count))
+                    link = await self._opener(self.spec, LinkEvents(notified, closed, self._count))
+                    return Counted(self.spec.id, link)
             except TimeoutError as exc:
                 raise DownstreamError(self.spec.id, f"it did not come up within {limit_s:g} s") from exc
 
@@ -174,8 +194,6 @@ class Supervisor:
 
     async def _lost(self, ready_s: float) -> None:
         """Reconnect at once after a stable time or a first loss; ever later when it keeps falling."""
-        if not self._enabled:
-            return
         if ready_s >= self._backoff.stable_s:
             self._failures = 0
             return
@@ -205,7 +223,7 @@ class Supervisor:
         finally:
             self._retry_at = None
 
-    async def _asked(self, link: Link) -> str:
+    async def _asked(self, link: Counted) -> str:
         """A question that every server must answer; one that is busy may still be well, so the link stays."""
         timeouts = self.spec.timeouts
         exchange = Exchange(timeouts.list_s, monotonic() + timeouts.list_s, self.spec.max_result_bytes)
@@ -236,11 +254,4 @@ class Supervisor:
     async def _close(self) -> None:
         link, self.link = self.link, None
         if link is not None:
-            await self._end(link)
-
-    async def _end(self, link: Link) -> None:
-        try:
-            async with asyncio.timeout(self._close_s):
-                await link.aclose()
-        except TimeoutError:
-            log.warning("downstream %s did not close within %g s", self.spec.id, self._close_s)
+            await link.end(self._close_s)

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 OnChange = Callable[[Change], None]
 MAX_UPDATES: Final = 1000  # resources that changed within one debounce, per endpoint; more are dropped
+_FORGOTTEN: Final = (("", ""),)  # what no view lists
 
 
 class Watchers:
@@ -39,7 +40,7 @@ class Watchers:
             if entry in watching:
                 watching.remove(entry)
                 if not watching:
-                    self._forget(endpoint)
+                    self._end(endpoint)
 
         return stop
 
@@ -47,6 +48,12 @@ class Watchers:
         """Lists of these endpoints may differ now."""
         for endpoint in endpoints:
             self._schedule(endpoint)
+
+    def forget(self, endpoints: Iterable[str]) -> None:
+        """These endpoints select tools anew, which no view shows: whoever watches them is told when next touched."""
+        for endpoint in endpoints:
+            if endpoint in self._told:
+                self._told[endpoint] = {**self._told[endpoint], "tool": _FORGOTTEN}
 
     def updated(self, endpoint: str, uri: str) -> None:
         """The contents of the resource that this endpoint's clients call `uri` are new."""
@@ -62,9 +69,9 @@ class Watchers:
     def close(self) -> None:
         for endpoint in list(self._watching):
             self._watching[endpoint].clear()
-            self._forget(endpoint)
+            self._end(endpoint)
 
-    def _forget(self, endpoint: str) -> None:
+    def _end(self, endpoint: str) -> None:
         del self._watching[endpoint], self._told[endpoint]
         self._updated.pop(endpoint, None)
         timer = self._timers.pop(endpoint, None)
@@ -81,8 +88,8 @@ class Watchers:
         told, now = self._told[endpoint], self._signature(endpoint)
         self._told[endpoint] = now
         # Templates have no notification of their own: their clients learn of them as of resources.
-        news = [Change(kind) for kind in ("tool", "prompt") if told.get(kind) != now.get(kind)]
-        if any(told.get(kind) != now.get(kind) for kind in ("resource", "template")):
+        news = [Change(kind) for kind in ("tool", "prompt") if told.get(kind, ()) != now.get(kind, ())]
+        if any(told.get(kind, ()) != now.get(kind, ()) for kind in ("resource", "template")):
             news.append(Change("resource"))
         news.extend(Change("resource", item) for item in self._updated.pop(endpoint, {}).values())
         for on_change in tuple(self._watching[endpoint]):

@@ -37,7 +37,7 @@ async def test_a_stage_that_passes_is_asked_and_not_run() -> None:
     guards, log = Guards(True), Log()
     assert await run([Find(One(SEE)), guards], Reach(), log) == Done({})
     assert (guards.asked, guards.ran) == (1, 0)
-    assert [name for name, _, _ in log.records[0].verdicts] == ["dispatch", "resolve"]
+    assert [name for name, _, _, _ in log.records[0].verdicts] == ["dispatch", "resolve"]
 
 
 async def test_a_stage_that_does_not_pass_is_run() -> None:

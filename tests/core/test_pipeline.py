@@ -529,9 +529,9 @@ async def test_the_record_tells_every_stage_that_was_run_and_its_time_innermost_
     log = Log()
     await run([Does(passes, "outer"), Find(One(SEE)), gate(hides_pay), Does(passes, "inner")], Reach(), log)
     verdicts = log.records[0].verdicts
-    assert [name for name, _, _ in verdicts] == ["dispatch", "inner", "resolve", "outer"]
-    seconds = [s for _, _, s in verdicts]
-    assert seconds == sorted(seconds)
+    assert [name for name, _, _, _ in verdicts] == ["dispatch", "inner", "resolve", "outer"]
+    seconds, began = [s for _, _, s, _ in verdicts], [at for _, _, _, at in verdicts]
+    assert (seconds, began) == (sorted(seconds), sorted(began, reverse=True))
 
 
 async def test_the_callers_call_is_not_touched() -> None:

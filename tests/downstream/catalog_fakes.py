@@ -131,6 +131,9 @@ class MemoryLists:
     async def save(self, tenant: str, server: str, lists: Json) -> None:
         self.rows[server] = lists
 
+    async def remove(self, tenant: str, server: str) -> None:
+        self.rows.pop(server, None)
+
 
 class Hub:
     """A catalogue, started, over stores that a test may look into."""
