@@ -158,7 +158,7 @@ def verdicts(record: Record) -> list[tuple[str, str, float]]:
     """The stages that made the answer, innermost first: the last one that ran, and each that changed what it got."""
     told: list[tuple[str, str, float]] = []
     below: Outcome | None = None
-    for stage, verdict, seconds in record.verdicts:
+    for stage, verdict, seconds, _ in record.verdicts:
         if verdict is not below:
             told.append((stage, outcome_word(record.call, verdict), _ms(seconds)))
             below = verdict

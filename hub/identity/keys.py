@@ -1,4 +1,4 @@
-"""Keys people make for their programs: made, listed, revoked here, and found again by their hash.
+"""Keys people make for their programs: made, listed, rotated, revoked here, and found again by their hash.
 
 The key itself is shown once. What it may do is said by its row and decided by the policies.
 """
@@ -24,6 +24,7 @@ PREFIX: Final = "mhk_"
 TENANT: Final = "local"
 SCOPES: Final = frozenset({"mcp", "admin", "audit:read"})
 MAX_GRANTS: Final = 256
+MAX_OVERLAP: Final = timedelta(days=30)  # of a rotated key and its successor
 STORE_S: Final = 10.0  # a write is seen through even when its caller goes away, for so long
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GLOB: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -51,6 +52,7 @@ def token_hash(token: str) -> str:
 class _Live:
     principal: Principal
     expires_s: float  # seconds since 1970
+    id: str
 
 
 class Keys:
@@ -61,6 +63,7 @@ class Keys:
         self._store, self._clock = store, clock
         self._rows: tuple[KeyRow, ...] = ()
         self._live: dict[str, _Live] = {}  # by hash of the key
+        self._used: dict[str, float] = {}  # when keys were used that the store does not know of yet, by id
 
     async def load(self) -> None:
         """Take what the store holds."""
@@ -69,12 +72,53 @@ class Keys:
 
     def rows(self) -> tuple[KeyRow, ...]:
         """Every key ever made, oldest first, revoked ones too."""
-        return self._rows
+        return tuple(replace(row, last_used_at=self._last_use(row)) for row in self._rows)
 
     def principal(self, digest: str) -> Principal | None:
         """Whom the key with this hash stands for, if it is in force now."""
         live = self._live.get(digest)
-        return live.principal if live is not None and self._clock() < live.expires_s else None
+        if live is None:
+            return None
+        now = self._clock()
+        if now >= live.expires_s:
+            return None
+        self._used[live.id] = now
+        return live.principal
+
+    def expiring(self, within: timedelta) -> tuple[KeyRow, ...]:
+        """Keys that end so soon and have no successor."""
+        now = self._clock()
+        end, standing = now + within.total_seconds(), {row.id for row in self._rows if row.revoked_at is None}
+        return tuple(
+            row
+            for row in self._rows
+            if row.id in standing and row.replaced_by not in standing and now < _read(row.expires_at) <= end
+        )
+
+    async def flush(self) -> None:
+        """Store when keys were last used, all in one write. What fails to be stored is tried again next time."""
+        stamps = {row.id: at for row in self._rows if (at := self._last_use(row)) not in (None, row.last_used_at)}
+        self._used = {}
+        if not stamps:
+            return
+        # in memory first: a use that comes meanwhile is newer
+        before = {row.id: row for row in self._rows}
+        self._rows = tuple(replace(row, last_used_at=stamps.get(row.id, row.last_used_at)) for row in self._rows)
+        try:
+            with anyio.fail_after(STORE_S, shield=True):
+                await self._store.used(TENANT, {id: at for id, at in stamps.items() if at is not None})
+        except BaseException:
+            self._used = {id: _read(at) for id, at in stamps.items()} | self._used
+            self._rows = tuple(
+                replace(row, last_used_at=before[row.id].last_used_at) if row.id in stamps else row
+                for row in self._rows
+            )
+            raise
+
+    def _last_use(self, row: KeyRow) -> str | None:
+        """To the minute: more would tell how busy somebody is, and cost a write a call."""
+        used = self._used.get(row.id)
+        return row.last_used_at if used is None else _written(datetime.fromtimestamp(used // 60 * 60, UTC))
 
     async def create(
         self,
@@ -110,6 +154,63 @@ class Keys:
             self._live[row.sha256] = _live(row)
         return row, key
 
+    async def rotate(
+        self, id_or_name: str, overlap: timedelta, expires_in: timedelta | None = None
+    ) -> tuple[KeyRow, KeyRow, str]:
+        """A successor with the same name and grants: the old row, the new one, and the key itself.
+
+        Both are good for the `overlap`, then the old one ends. The new one lives as long as the old one was made for,
+        or for `expires_in`. Raises UnknownKey, and ValueError in words.
+        """
+        old, now = self._find(id_or_name), self._clock()
+        self._check_rotation(old, now, overlap)
+        made = next((row for row in self._rows if row.id == old.replaced_by), old)  # it knows how long they live
+        if expires_in is None and made.expires_at is not None:
+            expires_in = timedelta(seconds=_read(made.expires_at) - _read(made.created_at))
+        key, at = PREFIX + secrets.token_urlsafe(32), datetime.fromtimestamp(now, UTC)
+        new = replace(
+            old,
+            id=f"k{secrets.token_hex(6)}",
+            sha256=token_hash(key),
+            created_at=_written(at),
+            expires_at=_end(at, expires_in),
+            last_used_at=None,
+            replaced_by=None,
+        )
+        ends = min(_written(at + overlap), old.expires_at or "~")
+        with anyio.fail_after(STORE_S, shield=True):
+            try:
+                await self._store.rotate(new, old.id, ends)
+            except KeyError as exc:
+                raise ValueError(f"the key {old.id} was changed meanwhile: look at `keys list`") from exc
+            gone = replace(self._find(old.id), expires_at=ends, replaced_by=new.id)
+            self._rows = (*(gone if row.id == old.id else row for row in self._rows), new)
+            self._live |= {gone.sha256: _live(gone), new.sha256: _live(new)}
+        return gone, new, key
+
+    def _check_rotation(self, old: KeyRow, now: float, overlap: timedelta) -> None:
+        if not timedelta(0) < overlap <= MAX_OVERLAP:
+            raise ValueError(f"an overlap is at most {MAX_OVERLAP.days}d; to end the old key at once, revoke it")
+        if now >= _read(old.expires_at):
+            raise ValueError(f"the key {old.id} has expired: make a new one with `keys create`")
+        if any(row.id == old.replaced_by and row.revoked_at is None for row in self._rows):
+            raise ValueError(f"the key {old.id} was rotated already: its successor is {old.replaced_by}, rotate that")
+
+    def meant(self, id_or_name: str) -> tuple[KeyRow, ...]:
+        """The key with this id; or the newest of this name and those it took over from that are still good.
+
+        Raises UnknownKey.
+        """
+        row, now = self._find(id_or_name), self._clock()
+        if row.id == id_or_name:
+            return (row,)
+        others = [
+            other
+            for other in reversed(self._rows)
+            if other.name == row.name and other.id != row.id and other.revoked_at is None
+        ]
+        return (row, *(other for other in others if now < _read(other.expires_at)))
+
     async def revoke(self, id_or_name: str) -> KeyRow:
         """The row as it is now; the key is refused from the moment this is called. Raises UnknownKey."""
         row = self._find(id_or_name)
@@ -129,11 +230,11 @@ class Keys:
         for row in reversed(standing):  # a name may stand on expired keys too: the newest is meant
             if row.name == id_or_name:
                 return row
-        raise UnknownKey(f"there is no key {id_or_name[:64]!r} to revoke: `keys list` shows those there are")
+        raise UnknownKey(f"there is no key {id_or_name[:64]!r} in force: `keys list` shows those there are")
 
 
 def _live(row: KeyRow) -> _Live:
-    return _Live(principal_of(row), _read(row.expires_at))
+    return _Live(principal_of(row), _read(row.expires_at), row.id)
 
 
 def principal_of(row: KeyRow) -> Principal:

@@ -46,7 +46,7 @@ def a_call(
 
 
 def a_record(call: Call, *verdicts: tuple[str, Outcome, float], effect: Effect = Effect.NONE) -> Record:
-    return Record(call, monotonic(), effect, list(verdicts))
+    return Record(call, monotonic(), effect, [(*verdict, 0.0) for verdict in verdicts])
 
 
 def done(text: str = "ok", **more: Any) -> Done:

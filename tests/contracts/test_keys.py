@@ -88,3 +88,54 @@ async def test_tenants_do_not_see_or_touch_each_other(store: KeyStore) -> None:
     await store.revoke("other", "k1", T2)
     assert [found.revoked_at for found in await store.all("local")] == [None]
     assert await store.all("third") == ()
+
+
+async def test_a_rotated_key_names_its_successor_and_ends(store: KeyStore) -> None:
+    await store.add(replace(row(), expires_at=None))
+    new = row("k2", at=T2)
+    await store.rotate(new, "k1", T3)
+    assert await store.all("local") == (replace(row(), expires_at=T3, replaced_by="k2"), new)
+    with pytest.raises(KeyError):
+        await store.add(row("k3", at=T2))  # the name is taken, by both
+
+
+async def test_a_key_is_rotated_once_unless_its_successor_was_revoked(store: KeyStore) -> None:
+    await store.add(row())
+    await store.rotate(row("k2", at=T2), "k1", T3)
+    with pytest.raises(KeyError):
+        await store.rotate(row("k3", at=T2), "k1", T3)
+    assert [found.id for found in await store.all("local")] == ["k1", "k2"]
+    await store.revoke("local", "k2", T2)
+    await store.rotate(row("k3", at=T3), "k1", T3)
+    assert [(found.id, found.replaced_by) for found in await store.all("local")] == [
+        ("k1", "k3"),
+        ("k2", None),
+        ("k3", None),
+    ]
+
+
+async def test_what_is_revoked_gone_or_another_tenants_is_not_rotated(store: KeyStore) -> None:
+    await store.add(row())
+    await store.add(row("k9", tenant="other"))
+    await store.revoke("local", "k1", T2)
+    for old in ("k1", "k8", "k9"):
+        with pytest.raises(KeyError):
+            await store.rotate(row("k2", at=T2), old, T3)
+    assert [found.id for found in await store.all("local")] == ["k1"]
+
+
+async def test_of_many_who_rotate_one_key_one_makes_its_successor(store: KeyStore) -> None:
+    await store.add(row())
+    news = [row(f"n{number}", at=T2) for number in range(10)]
+    results = await asyncio.gather(*(store.rotate(new, "k1", T3) for new in news), return_exceptions=True)
+    assert [type(result) for result in results].count(KeyError) == 9
+    old, new = await store.all("local")
+    assert old.replaced_by == new.id
+
+
+async def test_last_uses_are_noted_for_keys_that_are_there(store: KeyStore) -> None:
+    await store.add(row())
+    await store.add(row("k2", "other", T2))
+    await store.used("local", {"k1": T3, "k9": T3})
+    await store.used("other", {"k2": T3})
+    assert [found.last_used_at for found in await store.all("local")] == [T3, None]

@@ -39,3 +39,12 @@ async def test_what_was_loaded_does_not_change_with_the_store(store: ListStore) 
     loaded = await store.load("local")
     await store.save("local", "git", {"tool": []})
     assert list(loaded) == ["time"]
+
+
+async def test_what_is_removed_is_gone_for_its_tenant_alone(store: ListStore) -> None:
+    for tenant, server in (("local", "time"), ("local", "git"), ("other", "time")):
+        await store.save(tenant, server, {"tool": []})
+    await store.remove("local", "time")
+    await store.remove("local", "nobody")
+    assert list(await store.load("local")) == ["git"]
+    assert list(await store.load("other")) == ["time"]

@@ -18,3 +18,6 @@ class MemoryLists:
 
     async def save(self, tenant: str, server: str, lists: Json) -> None:
         self._lists[tenant, server] = lists
+
+    async def remove(self, tenant: str, server: str) -> None:
+        self._lists.pop((tenant, server), None)

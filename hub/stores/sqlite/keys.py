@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hub.core.ports import KeyRow
 from hub.stores.sqlite.database import Database
 
-_COLUMNS: Final = "id, tenant, name, sha256, scopes, servers, tools, created_at, expires_at, revoked_at"
+_COLUMNS: Final = (
+    "id, tenant, name, sha256, scopes, servers, tools, created_at, expires_at, revoked_at, last_used_at, replaced_by"
+)
+_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_REPLACE: Final = """
+    UPDATE keys SET replaced_by = ?, expires_at = ? WHERE tenant = ? AND id = ? AND revoked_at IS NULL
+    AND (replaced_by IS NULL OR replaced_by IN (SELECT id FROM keys WHERE tenant = ? AND revoked_at IS NOT NULL))"""
 _NAMESAKE: Final = """
     SELECT 1 FROM keys WHERE tenant = ? AND name = ? AND revoked_at IS NULL
     AND (expires_at IS NULL OR expires_at > ?)"""
@@ -22,15 +29,10 @@ class SqliteKeys:
         self._database = database
 
     async def add(self, row: KeyRow) -> None:
-        values = (
-            *(row.id, row.tenant, row.name, row.sha256, json.dumps(row.scopes), _packed(row.servers)),
-            *(_packed(row.tools), row.created_at, row.expires_at, row.revoked_at),
-        )
-
         def insert(connection: sqlite3.Connection) -> None:
             if connection.execute(_NAMESAKE, (row.tenant, row.name, row.created_at)).fetchone():
                 raise KeyError(row.name)
-            connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+            connection.execute(_INSERT, _values(row))
 
         await self._database.write(insert)
 
@@ -51,6 +53,29 @@ class SqliteKeys:
 
         await self._database.write(update)
 
+    async def rotate(self, new: KeyRow, old_id: str, old_expires_at: str) -> None:
+        def replace(connection: sqlite3.Connection) -> None:
+            if not connection.execute(_REPLACE, (new.id, old_expires_at, new.tenant, old_id, new.tenant)).rowcount:
+                raise KeyError(old_id)
+            connection.execute(_INSERT, _values(new))
+
+        await self._database.write(replace)
+
+    async def used(self, tenant: str, at: Mapping[str, str]) -> None:
+        values = [(when, tenant, id) for id, when in at.items()]
+
+        def update(connection: sqlite3.Connection) -> None:
+            connection.executemany("UPDATE keys SET last_used_at = ? WHERE tenant = ? AND id = ?", values)
+
+        await self._database.write(update)
+
+
+def _values(row: KeyRow) -> tuple[str | None, ...]:
+    return (
+        *(row.id, row.tenant, row.name, row.sha256, json.dumps(row.scopes), _packed(row.servers)),
+        *(_packed(row.tools), row.created_at, row.expires_at, row.revoked_at, row.last_used_at, row.replaced_by),
+    )
+
 
 def _packed(names: tuple[str, ...] | None) -> str | None:
     return None if names is None else json.dumps(names)
@@ -61,7 +86,8 @@ def _unpacked(text: str | None) -> tuple[str, ...] | None:
 
 
 def _row(values: tuple[Any, ...]) -> KeyRow:
-    id, tenant, name, sha256, scopes, servers, tools, created_at, expires_at, revoked_at = values
+    id, tenant, name, sha256, scopes, servers, tools, *times = values
+    created_at, expires_at, revoked_at, last_used_at, replaced_by = times
     return KeyRow(
         id=id,
         tenant=tenant,
@@ -73,4 +99,6 @@ def _row(values: tuple[Any, ...]) -> KeyRow:
         created_at=created_at,
         expires_at=expires_at,
         revoked_at=revoked_at,
+        last_used_at=last_used_at,
+        replaced_by=replaced_by,
     )

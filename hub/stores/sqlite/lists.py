@@ -28,3 +28,9 @@ class SqliteLists:
             connection.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?)", values)
 
         await self._database.write(insert)
+
+    async def remove(self, tenant: str, server: str) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM lists WHERE tenant = ? AND server = ?", (tenant, server))
+
+        await self._database.write(delete)

@@ -28,6 +28,19 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             tenant TEXT NOT NULL, server TEXT NOT NULL, body TEXT NOT NULL,
             PRIMARY KEY (tenant, server)) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE registry (
+            tenant TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, version INTEGER NOT NULL,
+            created_at TEXT NOT NULL, updated_at TEXT NOT NULL, updated_by TEXT NOT NULL,
+            PRIMARY KEY (tenant, kind, id)) WITHOUT ROWID""",
+        """CREATE TABLE secrets (
+            tenant TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, nonce BLOB NOT NULL,
+            sealed BLOB NOT NULL, key_nonce BLOB NOT NULL, sealed_key BLOB NOT NULL, kek TEXT NOT NULL,
+            created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+            PRIMARY KEY (tenant, name)) WITHOUT ROWID""",
+        "ALTER TABLE keys ADD COLUMN last_used_at TEXT",
+        "ALTER TABLE keys ADD COLUMN replaced_by TEXT",
+    ),
 )
 
 
