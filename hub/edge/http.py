@@ -248,7 +248,12 @@ class HubApp:
 
     async def _unauthenticated(self, inbound: _Inbound) -> None:
         client = inbound.scope.get("client")
-        wait_s = self._logins.failed(client[0] if client else "")
+        address = client[0] if client else ""
+        wait_s = 0.0
+        if "authorization" in inbound.headers:
+            wait_s = self._logins.failed(address)
+        else:
+            self._logins.absent(address)
         if wait_s > 0:
             await self._refuse(inbound, "too_many_logins", ((b"retry-after", str(int(wait_s) + 1).encode()),))
         else:

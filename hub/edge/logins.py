@@ -43,12 +43,13 @@ class FailedLogins:
         self._addresses: dict[str, _Address] = {}
         self._writer: asyncio.Task[None] | None = None
 
+    def absent(self, address: str) -> None:
+        """A request without any token: it is logged like a failure and never held up, because it guesses nothing."""
+        self._note(address)
+
     def failed(self, address: str) -> float:
         """Count one failure. 0.0: answer it as one; else the address has to wait this many seconds. Never waits."""
-        entry = self._entry(network_of(address))
-        entry.unlogged += 1
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write(), name="failed logins")
+        entry = self._note(address)
         now, each = self._clock(), 60.0 / PER_MINUTE
         ready_at = max(entry.ready_at, now)
         wait = ready_at - now - each * (BURST - 1)
@@ -56,6 +57,13 @@ class FailedLogins:
             return wait
         entry.ready_at = ready_at + each
         return 0.0
+
+    def _note(self, address: str) -> _Address:
+        entry = self._entry(network_of(address))
+        entry.unlogged += 1
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="failed logins")
+        return entry
 
     async def aclose(self) -> None:
         """Write what is still to be written, within 5 s."""

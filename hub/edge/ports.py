@@ -26,9 +26,13 @@ class Limits:
     connections: int = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EdgePorts:
-    """`handle` always reaches the pipeline in force: a reload swaps what is behind it."""
+    """`handle` always reaches the pipeline in force: a reload swaps what is behind it.
+
+    Not frozen: a reload sets limits, hosts and origins anew, so they are read where they are needed. What an edge takes
+    of the limits when it is made stays until a restart.
+    """
 
     handle: Callable[[Call], Awaitable[Outcome]]
     authenticator: Authenticator

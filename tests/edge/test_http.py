@@ -84,10 +84,20 @@ async def test_a_challenge_names_the_realm_and_the_scope() -> None:
     assert answer.headers["www-authenticate"] == 'Bearer realm="mcp-hub", error="insufficient_scope", scope="mcp"'
 
 
+async def test_a_request_without_a_token_guesses_nothing_and_is_never_held_up() -> None:
+    journal = FakeJournal()
+    it, _ = made(journal=journal)
+    answers = [await ask(it.app, headers=without("authorization")) for _ in range(60)]
+    assert {a.status for a in answers} == {401}
+    await it.app.drain(1)
+    assert sum(e[4]["count"] for e in journal.events) == 60
+
+
 async def test_failed_logins_are_logged_and_limited_and_never_lock_a_valid_token_out() -> None:
     journal = FakeJournal()
     it, refused = made(journal=journal)
-    answers = [await ask(it.app, headers=without("authorization")) for _ in range(40)]
+    guess = {**MODERN_HEADERS, "authorization": "Bearer a-guess"}
+    answers = [await ask(it.app, headers=guess) for _ in range(40)]
     assert {a.status for a in answers[:30]} == {401}
     assert {a.status for a in answers[30:]} == {429}
     assert int(answers[-1].headers["retry-after"]) >= 1
