@@ -10,17 +10,19 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hub.config_endpoints import PAGE_SIZE, read_endpoints
 from hub.config_secrets import Secrets
 from hub.config_section import Section
 from hub.config_servers import Entries, Parsed, read_rate
+from hub.config_telemetry import Telemetry, read_telemetry
 from hub.config_yaml import ConfigError, Fault, Node, parse, read_source
-from hub.core.ports import Endpoint, PrefixRule, Rate
+from hub.core.ports import Endpoint, Rate
 from hub.downstream.link import ServerSpec
 from hub.edge.ports import Limits
 
@@ -28,16 +30,15 @@ __all__ = ["Config", "ConfigError", "Fault", "Listen", "Screening", "find", "loa
 
 Screen = Literal["off", "flag", "block"]
 Results = Literal["off", "warn", "strict"]
+Source = Literal["file", "database"]  # who says that something is there
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 HOST, PORT = "127.0.0.1", 8700  # nothing outside this machine reaches a hub that nobody configured
 PER_CALLER: Final = Rate(600, 300)  # ten calls a second for ever, and the bursts of an agent that fans out
 OUTPUT_BYTES: Final = 4 * 1024 * 1024  # above any model's context; a screenshot still fits
-PAGE_SIZE: Final = 1000  # clients that ignore cursors see every list of usual size whole
 TOKEN_CHARS: Final = 32  # shorter ones can be guessed
 TOKEN_VARIABLES: Final = ("MCP_HUB_TOKEN", "MCP_HUB_ADMIN_TOKEN")
 LOOPBACK_HOSTS: Final = frozenset(("localhost", "127.0.0.1", "::1", "[::1]"))
-_ENDPOINT = re.compile(r"/(?:([a-z0-9][a-z0-9-]{0,39})/)?mcp")
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#\s@]+")
 _UNBUILT: Final = {
@@ -55,15 +56,11 @@ _UNBUILT: Final = {
     "models": "the model control plane",
     "router": "the model control plane",
     "cache": "caching results",
-    "secrets": "the secret store",
-    "vault": "the secret store",
     "audit": "proofs and exports of the log",
     "postgres": "replicas on PostgreSQL and Redis",
     "redis": "replicas on PostgreSQL and Redis",
     "stores": "replicas on PostgreSQL and Redis",
     "tls": "serving TLS (put a proxy in front)",
-    "tracing": "OpenTelemetry",
-    "otel": "OpenTelemetry",
     "mesh": "federated hubs",
     "flows": "workflows",
     "tenants": "more than one tenant",
@@ -73,6 +70,9 @@ _FOREIGN: Final = {
     "inputs": "is not read; write env:NAME where a value is needed",
     "port": "is part of listen (HOST:PORT)",
     "host": "is part of listen (HOST:PORT)",
+    "otel": "is called telemetry here",
+    "tracing": "is called telemetry here",
+    "secrets": "are no part of this file; run mcp-hub secrets set NAME and write secret:NAME where the value is needed",
 }
 _EDGE_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "body_bytes": (1024, 256 * 1024 * 1024),
@@ -137,8 +137,12 @@ class Config:
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     allowed_origins: frozenset[str] = frozenset()
     log_level: LogLevel = "info"
+    telemetry: Telemetry | None = None  # off, unless somebody says where to
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # MCP_HUB_TOKEN, MCP_HUB_ADMIN_TOKEN if set
     warnings: tuple[str, ...] = ()
+    endpoint_sources: Mapping[str, Source] = field(default_factory=dict)  # by name; the default one may have none
+    given_listen: str | None = None  # what --listen said: it wins over the file at a reload too
+    secret_uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # who by name of a stored secret
 
     @property
     def policy_version(self) -> str:
@@ -152,12 +156,16 @@ class Config:
                 [s.id, s.pins, s.trusted, s.variant_of, s.per_item and [s.per_item.per_minute, s.per_item.burst]]
                 for s in self.servers
             ],
+            "endpoints": [
+                [e.name, e.tools, e.read_only] for e in self.endpoints.values() if e.tools is not None or e.read_only
+            ],
         }
         return sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
     def listening(self, listen: Listen) -> Config:
         """The same on another port of the same host."""
-        return replace(self, listen=listen)
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        return replace(self, listen=listen, given_listen=f"{host}:{listen.port}")
 
 
 def find(given: str | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -169,10 +177,19 @@ def find(given: str | None, environ: Mapping[str, str], cwd: Path) -> Path | Non
     return usual.absolute() if usual.is_file() else None
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, listen: str | None = None, sealed: bool = False) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    listen: str | None = None,
+    sealed: bool = False,
+    secrets: Callable[[str], str | None] | None = None,
+) -> Config:
     """The configuration, checked whole. `listen` (HOST:PORT) wins over the file. Raises ConfigError with all faults.
 
     `sealed` leaves secrets unresolved: for programs that only look for the hub and start no server themselves.
+    `secrets` gives stored ones by name; without it they alone stay unresolved, and `secret_uses` says who waits for
+    which.
     """
     source = str(path) if path is not None else ""
     faults: list[Fault] = []
@@ -183,7 +200,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, listen: str | None = 
             node, faults = parse(text, is_json=path.suffix.lower() == ".json")
         except ConfigError as exc:
             raise ConfigError(exc.faults, source) from exc
-    config = _Reader(Section(node, "", faults), path, environ, faults).read(listen, sealed)
+    values = Secrets(environ, path.parent if path is not None else Path.cwd(), sealed=sealed, stored=secrets)
+    config = _Reader(Section(node, "", faults), path, environ, faults).read(listen, values)
     if faults:
         raise ConfigError(tuple(faults), source)
     return config
@@ -201,18 +219,21 @@ class _Reader:
         self._top, self._path, self._environ, self._faults = top, path, environ, faults
         self._folder = path.parent if path is not None else None
 
-    def read(self, given_listen: str | None, sealed: bool) -> Config:
+    def read(self, given_listen: str | None, secrets: Secrets) -> Config:
         top = self._top
         listen = self._listen(given_listen)
-        secrets = Secrets(self._environ, self._folder or Path.cwd(), sealed=sealed)
-        parsed = Entries(secrets, self._folder).read(top.section("mcpServers"))
+        entries = Entries(secrets, self._folder)
+        parsed = entries.read(top.section("mcpServers"))
+        telemetry = read_telemetry(top, entries)
+        endpoints = top.section("endpoints")
+        made = read_endpoints(endpoints, parsed)
         limits, screening = top.section("limits"), top.section("screening")
         config = Config(
             data_dir=self._data_dir(),
             path=self._path,
             listen=listen,
             servers=tuple(parsed.servers.values()),
-            endpoints=_endpoints(top.section("endpoints"), parsed),
+            endpoints=made,
             per_caller=read_rate(limits.section("per_caller"), PER_CALLER),
             edge=_edge(top.section("edge")),
             screening=_screening(screening),
@@ -221,8 +242,12 @@ class _Reader:
             allowed_hosts=self._hosts(listen),
             allowed_origins=self._origins(),
             log_level=self._log_level(),
+            telemetry=telemetry,
             tokens=self._tokens(),
             warnings=(*secrets.warnings, *self._exposed(parsed)),
+            endpoint_sources={name: "file" for name in made if endpoints.has(f"/{name}/mcp" if name else "/mcp")},
+            given_listen=given_listen,
+            secret_uses=uses_of(parsed.secrets),
         )
         limits.close()
         top.close(_UNBUILT, _FOREIGN)
@@ -298,6 +323,12 @@ class _Reader:
         )
 
 
+def uses_of(secrets: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Server ids by name of a stored secret, from names by server id."""
+    names = sorted({name for named in secrets.values() for name in named})
+    return {name: tuple(id for id, named in sorted(secrets.items()) if name in named) for name in names}
+
+
 def _screening(section: Section) -> Screening:
     made = Screening(
         descriptions=section.choice("descriptions", "flag", Screen),
@@ -320,40 +351,3 @@ def _edge(section: Section) -> Limits:
             given[part.name] = section.number(part.name, default, low, high)
     section.close()
     return Limits(**given)
-
-
-def _endpoints(section: Section, parsed: Parsed) -> dict[str, Endpoint]:
-    made = {"": Endpoint("", page_size=PAGE_SIZE)}
-    for path, entry in section.sections():
-        found = _ENDPOINT.fullmatch(path)
-        if found is None:
-            entry.fault(None, "must be /mcp or /NAME/mcp, NAME in lower case letters, digits and '-'")
-            continue
-        name = found[1] or ""
-        made[name] = Endpoint(
-            name=name,
-            servers=_selection(entry, parsed),
-            prefix=entry.choice("prefix", "server", PrefixRule),
-            page_size=entry.whole("page_size", PAGE_SIZE, 1, 100_000),
-        )
-        if made[name].prefix == "none" and len(made[name].servers or ()) != 1:
-            entry.fault("prefix", "none needs exactly one server: servers: [ID]")
-        entry.close()
-    return made
-
-
-def _selection(entry: Section, parsed: Parsed) -> frozenset[str] | None:
-    node = entry.take("servers")
-    if node is None or node.value == "*":
-        return None
-    chosen: set[str] = set()
-    for name in entry.texts("servers") or ():
-        id = parsed.pasted.get(name, name)
-        if id not in parsed.servers:
-            entry.fault("servers", f"{name!r} is not in mcpServers")
-        elif parsed.servers[id].variant_of is not None:
-            entry.fault("servers", f"{name!r} is a variant and lists nothing of its own")
-        chosen.add(id)
-    if not chosen and isinstance(node.value, tuple):
-        entry.fault("servers", 'selects nothing; write "*" or a list of server ids')
-    return frozenset(chosen)

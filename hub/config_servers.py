@@ -61,6 +61,7 @@ class Parsed:
     servers: dict[str, ServerSpec] = field(default_factory=dict)
     pasted: dict[str, str] = field(default_factory=dict)  # server id by the name in the file
     literal_secrets: bool = False  # some entry holds a secret in plain text
+    secrets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # names of stored secrets by server id
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class Entries:
                 entry.fault(None, f"becomes the server id {id!r}, as {other!r} does; rename one of them")
                 continue
             self.parsed.servers[id], self.parsed.pasted[name] = spec, id
+            self.parsed.secrets[id] = self.secrets.named()
         self._variants(section)
         return self.parsed
 
@@ -101,7 +103,7 @@ class Entries:
             env=self._env(entry),
             cwd=self._cwd(entry),
             url=self._url(entry),
-            headers=self._headers(entry),
+            headers=self.headers(entry),
             connector=entry.text("connector", None) or "",
             era=entry.choice("era", "auto", EraPin),
             pins=entry.choice("pins", "quarantine", Pins),
@@ -127,11 +129,19 @@ class Entries:
                     entry.fault(key, str(exc))
         if command is None:
             return ()
+        args = tuple(self._argument(entry, text) for text in args)
         if command.startswith("~"):
             command = os.path.expanduser(command)
         elif self.folder is not None and "/" in command and not command.startswith("/"):
             command = str(self.folder / command)
         return (command, *args)
+
+    def _argument(self, entry: Section, text: str) -> str:
+        try:
+            return self.secrets.argument(text)
+        except Unresolved as exc:
+            entry.fault("args", str(exc))
+            return ""
 
     def _cwd(self, entry: Section) -> str | None:
         given = entry.text("cwd", None)
@@ -148,7 +158,8 @@ class Entries:
             made[name] = self._resolve(entry, "env", text, name)
         return made
 
-    def _headers(self, entry: Section) -> dict[str, str]:
+    def headers(self, entry: Section) -> dict[str, str]:
+        """What its `headers` say, resolved."""
         made: dict[str, str] = {}
         for name, text in entry.pairs("headers").items():
             line = entry.line_of("headers", name)
@@ -169,7 +180,7 @@ class Entries:
         if given is None:
             return ""
         url = self._resolve(entry, "url", given)
-        if url and (problem := _url_problem(url)) is not None:
+        if url and (problem := url_problem(url)) is not None:
             entry.fault("url", problem)
         return url
 
@@ -253,7 +264,8 @@ def read_rate(section: Section, default: Rate | None) -> Rate:
     return made
 
 
-def _url_problem(url: str) -> str | None:
+def url_problem(url: str) -> str | None:
+    """Why nothing could be sent there, in words."""
     if re.search(r"[\x00-\x20\x7f]", url):
         return "holds blanks or control characters"
     try:

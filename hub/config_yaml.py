@@ -32,7 +32,7 @@ class Fault:
     text: str
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """Every fault of one configuration at once, in the order of their lines."""
 
     def __init__(self, faults: tuple[Fault, ...], source: str = "") -> None:

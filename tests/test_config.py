@@ -213,7 +213,7 @@ def test_numbers_are_read_as_yaml_1_2_and_texts_keep_their_spelling(write: Write
         ("policy: {}", "policy", "the policy language is not built yet"),
         ("budgets: {}", "budgets", "budgets is not built yet"),
         ("models: {}", "models", "not built yet"),
-        ("secrets: {}", "secrets", "not built yet"),
+        ("secrets: {}", "secrets", "run mcp-hub secrets set NAME"),
         ("servers: {}", "servers", "is called mcpServers here"),
         ("port: 80", "port", "part of listen"),
         ("listen: 8700", "listen", "must be a text"),
@@ -226,7 +226,15 @@ def test_numbers_are_read_as_yaml_1_2_and_texts_keep_their_spelling(write: Write
         ("endpoints: {/x/mcp: {servers: all}}", "endpoints./x/mcp.servers", "list of texts"),
         ('endpoints: {/x/mcp: {servers: "*", prefix: none}}', "endpoints./x/mcp.prefix", "exactly one server"),
         ("endpoints: {/x/mcp: {page_size: 0}}", "endpoints./x/mcp.page_size", "whole number"),
-        ("endpoints: {/x/mcp: {tools: []}}", "endpoints./x/mcp.tools", "unknown key"),
+        ("endpoints: {/x/mcp: {tols: []}}", "endpoints./x/mcp.tols", "did you mean 'tools'"),
+        ("endpoints: {/x/mcp: {tools: []}}", "endpoints./x/mcp.tools", "selects nothing"),
+        ("endpoints: {/x/mcp: {tools: all}}", "endpoints./x/mcp.tools", "list of texts"),
+        ('endpoints: {/x/mcp: {tools: [""]}}', "endpoints./x/mcp.tools", "1 to 256 characters"),
+        (f"endpoints: {{/x/mcp: {{tools: [{'x' * 257}]}}}}", "endpoints./x/mcp.tools", "1 to 256 characters"),
+        (f"endpoints: {{/x/mcp: {{tools: [{'x, ' * 501}]}}}}", "endpoints./x/mcp.tools", "at most 500"),
+        ("endpoints: {/x/mcp: {read_only: maybe}}", "endpoints./x/mcp.read_only", "true or false"),
+        ("endpoints: {/x/mcp: {instructions: [x]}}", "endpoints./x/mcp.instructions", "must be a text"),
+        (f"endpoints: {{/x/mcp: {{instructions: {'x' * 40_000}}}}}", "endpoints./x/mcp.instructions", "at most 32768"),
     ],
 )
 def test_a_value_that_cannot_be_is_a_fault(write: Write, text: str, where: str, words: str) -> None:
@@ -241,6 +249,19 @@ def test_an_endpoint_may_not_select_a_variant(write: Write) -> None:
 def test_an_endpoint_may_name_servers_as_they_were_pasted(write: Write) -> None:
     text = "mcpServers:\n  My Server: {command: x}\nendpoints: {/x/mcp: {servers: [My Server]}}"
     assert load(write(text), {}).endpoints["x"].servers == frozenset({"my-server"})
+
+
+def test_an_endpoint_selects_tools_and_speaks_for_itself(write: Write) -> None:
+    text = """endpoints:
+  /x/mcp: {tools: ["time__get_*", wiki__read], read_only: true, instructions: "Ask in English."}
+  /y/mcp: {tools: "*"}
+"""
+    config = load(write(text), {})
+    assert config.endpoints["x"] == Endpoint(
+        "x", tools=("time__get_*", "wiki__read"), read_only=True, instructions="Ask in English."
+    )
+    assert config.endpoints["y"] == Endpoint("y")
+    assert config.policy_version != load(None, {}).policy_version
 
 
 def test_the_command_line_decides_where_to_listen(write: Write) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from hub.config import Config, ConfigError, load
+from hub.config_secrets import referred
 from hub.core.ports import Rate
 from hub.downstream.link import ServerSpec, Timeouts
 
@@ -135,7 +137,7 @@ def test_the_hubs_own_keys_reach_the_spec(tmp_path: Path) -> None:
         ({"url": "http://h", "headers": {"A": "Bearer ${input:token}"}}, ".headers.A", "write env:token"),
         ({"command": "x", "env": {"A": "env:MISSING"}}, ".env.A", "variable MISSING is not set"),
         ({"command": "x", "env": {"A": "file:missing"}}, ".env.A", "cannot be read"),
-        ({"command": "x", "env": {"A": "secret:jira"}}, ".env.A", "stored secrets are not built yet"),
+        ({"command": "x", "env": {"A": "secret:a b"}}, ".env.A", "names no secret"),
         ({"url": "env:MISSING"}, ".url", "variable MISSING is not set"),
     ],
 )
@@ -165,6 +167,47 @@ def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     assert found.headers == {"Authorization": "Bearer s3cret", "X-Key": "from-file", "X-Plain": "Bearer abc"}
     assert "s3cret" not in repr(config)
     assert config.warnings == ()
+
+
+def test_stored_secrets_are_resolved_by_name_and_who_uses_them_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text(
+        "mcpServers:\n  a: {url: 'http://h', headers: {A: Bearer secret:wiki, B: secret:wiki}}\n"
+        "  b: {command: x, env: {A: secret:jira, B: secret:wiki}}\n  c: {command: x}\n"
+    )
+    path.chmod(0o600)
+    stored = {"wiki": "w-s3cret", "jira": "env:HOME"}  # a value is never read as a reference
+    config = load(path, {"HOME": "/h"}, secrets=stored.get)
+    one, two, _ = config.servers
+    assert one.headers == {"A": "Bearer w-s3cret", "B": "w-s3cret"}
+    assert two.env == {"A": "env:HOME", "B": "w-s3cret"}
+    assert config.secret_uses == {"jira": ("b",), "wiki": ("a", "b")}
+    assert "s3cret" not in repr(config)
+
+
+def test_a_secret_that_nobody_set_is_a_fault_with_its_line_and_the_next_step(tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text("mcpServers:\n  a:\n    command: x\n    env:\n      A: secret:jira\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, secrets=lambda name: None)
+    [fault] = caught.value.faults
+    assert (fault.line, fault.where) == (5, "mcpServers.a.env.A")
+    assert fault.text == "no secret is called jira; run: mcp-hub secrets set jira"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_before_the_store_is_open_stored_secrets_alone_stand_for_nothing(tmp_path: Path, sealed: bool) -> None:
+    config = loaded(tmp_path, {"command": "x", "env": {"A": "secret:jira", "B": "env:B"}}, {"B": "b"}, sealed=sealed)
+    assert config.servers[0].env == {"A": "", "B": "" if sealed else "b"}
+    assert config.secret_uses == {"jira": ("one",)}
+
+
+def test_a_stored_value_that_no_header_may_hold_is_a_fault_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text("mcpServers: {a: {url: 'http://h', headers: {A: secret:x}}}")
+    with pytest.raises(ConfigError, match="no HTTP header may hold") as caught:
+        load(path, {}, secrets={"x": "s3cret\r\nX-B: 1"}.get)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_environment_value_is_the_whole_reference_or_none(tmp_path: Path) -> None:
@@ -229,3 +272,16 @@ def test_more_servers_than_one_hub_takes_are_refused(tmp_path: Path) -> None:
     path.write_text("mcpServers:\n" + "".join(f"  s{n}: {{command: x}}\n" for n in range(501)))
     with pytest.raises(ConfigError, match="501 servers"):
         load(path, {})
+
+
+def test_an_argument_may_name_a_stored_secret(tmp_path: Path) -> None:
+    entry = {"command": "npx", "args": ["x", "--key=secret:one.key", "secret:one.url", "no secret:x", "--secret:x"]}
+    path = tmp_path / "hub.json"
+    path.write_text(json.dumps({"mcpServers": {"one": entry}}))
+    path.chmod(0o600)
+    config = load(path, {}, secrets={"one.key": "k", "one.url": "postgres://u:p@h"}.get)
+    assert config.servers[0].command == ("npx", "x", "--key=k", "postgres://u:p@h", "no secret:x", "--secret:x")
+    assert set(config.secret_uses) == {"one.key", "one.url"} == set(referred(entry))
+    assert "postgres://u:p" not in repr(config.servers[0])
+    with pytest.raises(ConfigError, match="mcp-hub secrets set one"):
+        load(path, {}, secrets={"one.url": "x"}.get)

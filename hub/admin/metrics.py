@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from hub.admin.recent import Recent
 from hub.admin.tallies import Tallies
 from hub.audit.record import outcome_word
 from hub.core.call import Call, Denied, Item, One, Outcome
@@ -52,6 +53,7 @@ class Metrics:
         # a second series for each counter, of no use to anybody here
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.recent = Recent()
         self._tallies = Tallies()
         self.registry.register(self._tallies)
         self._connections = Gauge(
@@ -74,6 +76,7 @@ class Metrics:
             key = (server, UNKNOWN, status)
         requests[key] = requests.get(key, 0) + 1
         self._tallies.took(server, seconds)
+        self.recent.answered(server, status, seconds)
         if isinstance(outcome, Denied):
             self.refused(outcome.code)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from hub.admin.audit_file import AuditFile
 from hub.cli.failure import Failed
 from hub.cli.hub_client import ApiRefused, HubGone, api, segment
+from hub.cli.parser import add_verb
 from hub.cli.place import Place, add_config, add_json, place
 from hub.cli.screen import out, out_json, plain
 
@@ -23,11 +24,11 @@ Entries = Sequence[Mapping[str, Any]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    tail = verbs.add_parser("tail", help="the newest entries, oldest first")
+    tail = add_verb(verbs, "tail", "the newest entries, oldest first")
     tail.add_argument("--limit", type=_limit, default=LIMIT, metavar="N", help=f"how many (else {LIMIT})")
     tail.add_argument("--follow", action="store_true", help="and those that come, until interrupted")
     tail.set_defaults(run=_tail)
-    show = verbs.add_parser("show", help="every entry of one call")
+    show = add_verb(verbs, "show", "every entry of one call")
     show.add_argument("call", metavar="CALL", help="a call id: the Hub-Call-Id of an answer, or `call` of an entry")
     show.set_defaults(run=_show)
     for verb in (tail, show):

@@ -13,6 +13,7 @@ from hub.cli.failure import Failed
 from hub.running import Run
 
 TIMEOUT_S: Final = 60.0
+PAGE: Final = 1000  # rows, the most that the hub tells at once
 MAX_ANSWER: Final = 64 * 1024 * 1024
 
 
@@ -46,16 +47,41 @@ def exchange(
         connection.close()
 
 
-def api(run: Run, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
-    """One act of the admin API, under `/api/v1`. Raises ApiRefused or HubGone."""
+def api(
+    run: Run, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S, *, if_match: str | None = None
+) -> Any:
+    """One act of the admin API, under `/api/v1`. `if_match` is an ETag of `seen`. Raises ApiRefused or HubGone."""
+    return _act(run, method, path, body, timeout_s, if_match)[0]
+
+
+def seen(run: Run, path: str, timeout_s: float = TIMEOUT_S) -> tuple[Any, str | None]:
+    """What stands there now and its ETag, for the write that shall change just this. Raises ApiRefused or HubGone."""
+    return _act(run, "GET", path, None, timeout_s, None)
+
+
+def every(run: Run, path: str, member: str, limit: int = PAGE) -> list[Any]:
+    """All rows of a list that comes in pages of `limit`. Raises ApiRefused or HubGone."""
+    page = api(run, "GET", f"{path}?limit={limit}")
+    rows: list[Any] = page[member]
+    while page.get("next") is not None:
+        page = api(run, "GET", f"{path}?limit={limit}&cursor={segment(page['next'])}")
+        rows = [*rows, *page[member]]
+    return rows
+
+
+def _act(run: Run, method: str, path: str, body: Any, timeout_s: float, if_match: str | None) -> tuple[Any, str | None]:
     data = None if body is None else json.dumps(body).encode()
     headers = {} if data is None else {"Content-Type": "application/json"}
+    if if_match is not None:
+        headers["If-Match"] = if_match
     with exchange(run, method, f"/api/v1{path}", data, headers, timeout_s) as response:
+        if response.status == 204:
+            return None, response.getheader("ETag")
         answer = decoded(response)
         if response.status >= 400:
             detail = answer.get("detail") if isinstance(answer, dict) else None
             raise ApiRefused(str(detail or f"the hub answered {response.status}"), response.status)
-        return answer
+        return answer, response.getheader("ETag")
 
 
 def decoded(response: http.client.HTTPResponse) -> Any:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
-from hub.admin.keys import KeyDesk
-from hub.audit.writer import AuditLog
-from hub.cli.failure import Failed
-from hub.cli.hub_client import api, segment
+from hub.admin.keys import OVERLAP, KeyDesk, parse_overlap
+from hub.cli.hub_client import api, every, segment
+from hub.cli.parser import add_verb
 from hub.cli.place import Place, add_config, add_json, place
-from hub.cli.screen import note, out, out_json, out_table, plain, waiting
-from hub.core.errors import HubError
+from hub.cli.screen import note, out, out_json, out_table, plain
+from hub.cli.stores import WHO, Stores, either
 from hub.identity.keys import Keys
-from hub.running import DataDir, Held, Run, StartRefused
-from hub.stores.sqlite.database import open_database
+from hub.running import Run
 from hub.stores.sqlite.keys import SqliteKeys
-
-WHO: Final = "local:admin"
-LOCK_S: Final = 5.0  # another verb at work on the same directory is gone by then
 
 Act = Callable[[KeyDesk], Awaitable[Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    create = verbs.add_parser("create", help="a new key, shown once")
+    create = add_verb(verbs, "create", "a new key, shown once")
     create.add_argument("--name", required=True, help="what the log calls it (key:NAME)")
     create.add_argument(
         "--scope", action="append", metavar="SCOPE", help="mcp (the default), admin or audit:read; may be repeated"
@@ -38,12 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--tool", action="append", metavar="GLOB", help="public tool names it may use; may be repeated")
     create.add_argument("--expires", metavar="TIME", help="such as 30d, 12h or 90m; else it does not expire")
     create.set_defaults(run=_create)
-    listing = verbs.add_parser("list", help="every key ever made")
+    listing = add_verb(verbs, "list", "every key ever made")
     listing.set_defaults(run=_list)
-    revoke = verbs.add_parser("revoke", help="make a key worthless at once")
+    rotate = add_verb(verbs, "rotate", "a successor with the same name and grants, shown once")
+    rotate.add_argument("key", metavar="KEY", help="its id or name")
+    rotate.add_argument("--overlap", metavar="TIME", default=OVERLAP, help=f"both are good so long ({OVERLAP})")
+    rotate.add_argument("--expires", metavar="TIME", help="of the new one; else it lives as long as the old one did")
+    rotate.set_defaults(run=_rotate)
+    revoke = add_verb(verbs, "revoke", "make a key worthless at once")
     revoke.add_argument("key", metavar="KEY", help="its id or name")
     revoke.set_defaults(run=_revoke)
-    for verb in (create, listing, revoke):
+    for verb in (create, listing, rotate, revoke):
         add_config(verb)
         add_json(verb)
 
@@ -76,7 +75,7 @@ def _list(args: argparse.Namespace) -> int:
     async def rows(desk: KeyDesk) -> Any:
         return {"keys": desk.rows()}
 
-    found = _do(place(args), lambda run: api(run, "GET", "/keys"), rows, writes=False)
+    found = _do(place(args), lambda run: {"keys": every(run, "/keys", "keys")}, rows, writes=False)
     if args.json:
         out_json(found)
         return 0
@@ -89,10 +88,32 @@ def _list(args: argparse.Namespace) -> int:
             "-" if key["servers"] is None else ",".join(key["servers"]),
             "-" if key["tools"] is None else ",".join(key["tools"]),
             key["expires_at"] or "never",
+            key["last_used_at"] or "never",
+            f"by {key['replaced_by']}" if key["replaced_by"] else "",
         )
         for key in found["keys"]
     ]
-    out_table(("ID", "NAME", "STATE", "SCOPES", "SERVERS", "TOOLS", "EXPIRES"), cells)
+    out_table(("ID", "NAME", "STATE", "SCOPES", "SERVERS", "TOOLS", "EXPIRES", "LAST USED", "REPLACED"), cells)
+    for key in found["keys"]:
+        if key["expires_soon"]:
+            note(f"{key['name']} ({key['id']}) expires at {key['expires_at']}: mcp-hub keys rotate {key['name']}")
+    return 0
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    wish = {"overlap": args.overlap} | ({"expires": args.expires} if args.expires is not None else {})
+    found = _do(
+        place(args),
+        lambda run: api(run, "POST", f"/keys/{segment(args.key)}/rotate", wish),
+        lambda desk: desk.rotate(WHO, args.key, parse_overlap(args.overlap), args.expires),
+    )
+    if args.json:
+        out_json(found)
+        return 0
+    old = found["replaces"]
+    note(f"the key {found['name']} ({found['id']}) is shown this once; keep it where secrets are kept")
+    note(f"the old one ({old['id']}) is good until {old['expires_at']}")
+    out(found["key"])
     return 0
 
 
@@ -105,47 +126,17 @@ def _revoke(args: argparse.Namespace) -> int:
     if args.json:
         out_json(found)
     else:
-        out(f"revoked {found['name']} ({found['id']})")
+        for id in (found["id"], *found["also_revoked"]):
+            out(f"revoked {found['name']} ({id})")
     return 0
 
 
 def _do(where: Place, online: Callable[[Run], Any], offline: Act, *, writes: bool = True) -> Any:
     """One act, by the hub that runs or without one. Raises Failed."""
-    run = where.running()
-    with waiting("waiting for the hub"):
-        if run is not None:
-            return online(run)
-        try:
-            return asyncio.run(_without_hub(where, offline, writes))
-        except Held as held:
-            run = where.running()  # a hub started in between
-            if run is not None:
-                return online(run)
-            raise Failed(str(held)) from held
-        except (StartRefused, HubError, ValueError) as exc:
-            raise Failed(str(exc)) from exc
 
+    async def on_stores(stores: Stores) -> Any:
+        keys = Keys(SqliteKeys(stores.database))
+        await keys.load()
+        return await offline(KeyDesk(keys, stores.journal, tuple(spec.id for spec in where.config.servers)))
 
-async def _without_hub(where: Place, act: Act, writes: bool) -> Any:
-    """On the stores, which no hub may open meanwhile; logged like any other administrative act."""
-    config = where.config
-    data = DataDir(config.data_dir)
-    await asyncio.to_thread(data.lock, "mcp-hub keys", LOCK_S)
-    try:
-        database = await open_database(config.data_dir / "hub.db")
-        try:
-            keys = Keys(SqliteKeys(database))
-            await keys.load()
-            journal = AuditLog(
-                config.data_dir / "audit.db", policy_version=config.policy_version, hmac_key=data.key("audit-hmac")
-            )
-            if writes:
-                await journal.start()
-            try:
-                return await act(KeyDesk(keys, journal, tuple(spec.id for spec in config.servers)))
-            finally:
-                await journal.aclose()
-        finally:
-            await database.aclose()
-    finally:
-        data.unlock()
+    return either(where, "mcp-hub keys", online, on_stores, writes=writes)

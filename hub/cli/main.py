@@ -10,16 +10,26 @@ from importlib import import_module
 from typing import Final
 
 from hub.cli.failure import Failed
+from hub.cli.parser import Parser
 
 VERBS: Final = {
     "up": "try it: a hub with the sandbox, and what to paste into your client",
     "serve": "run the hub until SIGTERM or SIGINT",
     "stdio": "speak MCP on standard input and output, through the running hub",
-    "servers": "list, test, diff and approve the servers behind the hub",
+    "servers": "register, list, test, switch and approve the servers behind the hub",
+    "endpoints": "virtual servers: a path of its own, with chosen servers and tools",
     "tools": "list and call tools, through the same pipeline as every client",
-    "keys": "create, list and revoke keys",
+    "keys": "create, list, rotate and revoke keys",
+    "secrets": "store what servers need to know, and refer to it as secret:NAME",
     "token": "print the local client's or admin's token",
     "audit": "read the log",
+    "status": "how the hub and its servers are doing now, once or live",
+    "doctor": "look at everything the hub needs, and say what to do about what is wrong",
+    "reload": "have the running hub read its configuration file anew",
+    "log-level": "show or change how much the hub's own log tells",
+    "backup": "copy the hub's data into one file, while it runs or not",
+    "restore": "make a data directory from a backup",
+    "render": "print what runs the hub under systemd or Docker Compose",
     "version": "print the version",
 }
 EPILOG: Final = """examples:
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mcp-hub",
         description="One MCP server in front of many; every call passes one pipeline.",
         epilog=EPILOG,
@@ -69,7 +79,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
             verb, help=summary, description=summary[0].upper() + summary[1:] + ".", formatter_class=raw
         )
         if verb == chosen:
-            import_module(f"hub.cli.{verb}").add_arguments(own)
+            import_module(f"hub.cli.{verb.replace('-', '_')}").add_arguments(own)
     return parser
 
 

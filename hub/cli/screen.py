@@ -29,11 +29,15 @@ def out_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def out_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    for line in table(head, rows):
+        out(line)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     """Columns as wide as their widest cell; the last one runs free."""
     cells = [list(head), *([plain("-" if cell in (None, "") else str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    for line in cells:
-        out("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def plain(text: str, keep: str = "") -> str:

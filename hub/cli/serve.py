@@ -12,7 +12,7 @@ from hub.admin.logs import configure
 from hub.cli.failure import USAGE, Failed
 from hub.cli.place import Place, add_config, place
 from hub.cli.screen import note, out
-from hub.config import Config, Listen
+from hub.config import Config, ConfigError, Listen
 from hub.core.errors import HubError
 from hub.identity.tokens import local_tokens
 from hub.running import DataDir, PortBusy, Run, StartRefused, listen_on
@@ -53,6 +53,8 @@ def serve(
         note(f"warning: {warning}")
     try:
         return run_loop(assembled(config, announce=announce, sandbox=sandbox, idle_exit_s=idle_exit_s))
+    except ConfigError as exc:  # what can be known only once the store of secrets is open
+        raise Failed(f"the configuration has faults:\n{exc}", USAGE) from exc
     except (StartRefused, HubError, OSError) as exc:
         raise Failed(str(exc)) from exc
 

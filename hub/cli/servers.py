@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import json
 import time
 from typing import Any, Final
 
+from hub.admin.diffs import told
+from hub.cli import server_entries
 from hub.cli.failure import FAILED
-from hub.cli.hub_client import api, segment
+from hub.cli.hub_client import api, every, segment
+from hub.cli.parser import add_verb
 from hub.cli.place import add_config, add_json, place
 from hub.cli.screen import note, out, out_json, out_table, plain, waiting
 from hub.running import Run
@@ -19,24 +20,28 @@ TEST_S: Final = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=server_entries.VerbParser)
     for name, act, summary in (
         ("list", _list, "every server: its state, its items, what waits for approval"),
         ("test", _test, "connect now and say how it went"),
         ("diff", _diff, "what changed about the server's items since they were approved"),
         ("approve", _approve, "make the changed definitions the approved ones"),
     ):
-        verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        verb = add_verb(verbs, name, summary)
         add_config(verb)
         add_json(verb)
         if name != "list":
-            verb.add_argument("server", metavar="ID")
+            verb.add_argument("server", metavar="ID", help="as `servers list` prints it")
         if name == "approve":
             verb.add_argument("items", metavar="ITEM", nargs="*", help="only these (public or own names); else all")
             verb.add_argument(
-                "--seen", metavar="SHA256", action="append", help="only definitions with this hash of diff"
+                "--seen",
+                metavar="SHA256",
+                action="append",
+                help="only definitions that `servers diff` shows with this hash",
             )
         verb.set_defaults(run=act)
+    server_entries.add_verbs(verbs)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -54,12 +59,13 @@ def _list(args: argparse.Namespace) -> int:
             sum(row["items"].values()),
             row["waiting"] or "",
             row["quarantined"] or "",
+            row["warnings"] or "",
             row["target"],
             row["reason"],
         )
         for row in rows
     ]
-    out_table(("SERVER", "STATE", "ERA", "ITEMS", "WAITING", "BROKEN", "AT", "WHY"), cells)
+    out_table(("SERVER", "STATE", "ERA", "ITEMS", "WAITING", "BROKEN", "WARNINGS", "AT", "WHY"), cells)
     for row in rows:
         if row["waiting"]:
             note(f"{row['waiting']} changed definitions of {row['id']} wait: mcp-hub servers diff {row['id']}")
@@ -69,7 +75,7 @@ def _list(args: argparse.Namespace) -> int:
 def _settled(run: Run) -> list[dict[str, Any]]:
     end = time.monotonic() + SETTLE_S
     while True:
-        rows: list[dict[str, Any]] = api(run, "GET", "/servers")["servers"]
+        rows: list[dict[str, Any]] = every(run, "/servers", "servers")
         if all(row["state"] != "starting" for row in rows) or time.monotonic() > end:
             return rows
         time.sleep(0.2)
@@ -91,6 +97,8 @@ def _test(args: argparse.Namespace) -> int:
                 out(f"  {count} {kind}{'s' if count > 1 else ''}")
         for problem in found["problems"]:
             out(plain(f"  not shown: {problem['kind']} {problem['item']}: {problem['text']}"))
+        for likeness in found["likenesses"]:
+            out(plain(f"  warning: {likeness['text']}"))
         for line in found["stderr"]:
             out(plain(f"  stderr: {line}"))
     return 0 if found["ok"] else FAILED
@@ -105,7 +113,7 @@ def _diff(args: argparse.Namespace) -> int:
         out(f"nothing of {args.server} waits for approval")
     for change in changes:
         out(plain(f"{change['kind']} {change['item']}  sha256 {change['sha256']}"))
-        for line in _lines(change["old"], change["new"]):
+        for line in told(change["diff"]):
             out(plain(f"  {line}"))
     return 0
 
@@ -127,10 +135,3 @@ def _approve(args: argparse.Namespace) -> int:
 def _changes(run: Run, server: str) -> list[dict[str, Any]]:
     changes: list[dict[str, Any]] = api(run, "GET", f"/servers/{segment(server)}/diff")["changes"]
     return changes
-
-
-def _lines(old: Any, new: Any) -> list[str]:
-    """Both definitions as text, and what differs between them."""
-    before = [] if old is None else json.dumps(old, indent=2, sort_keys=True).splitlines()
-    after = json.dumps(new, indent=2, sort_keys=True).splitlines()
-    return [line for line in difflib.unified_diff(before, after, n=1, lineterm="") if line[:3] not in ("---", "+++")]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hub.cli.failure import FAILED, USAGE, Failed
 from hub.cli.mcp_client import Endpoint
+from hub.cli.parser import add_verb
 from hub.cli.place import add_config, add_json, place
 from hub.cli.screen import note, out, out_json, out_table, plain, waiting
 from hub.wire.jsonrpc import Malformed, loads
@@ -19,13 +20,15 @@ KEPT: Final = "\n\t"  # of a text that a tool answers with; terminal escapes are
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="every tool of the endpoint")
+    listing = add_verb(verbs, "list", "every tool of the endpoint")
     listing.set_defaults(run=_list)
     call = verbs.add_parser(
         "call", help="call one tool", description="Call one tool and print its result; exits 1 when it is an error."
     )
     call.add_argument("name", metavar="NAME", help="its public name, as `tools list` prints it")
-    call.add_argument("--args", metavar="JSON", default="{}", help="the arguments as a JSON object; - reads them")
+    call.add_argument(
+        "--args", metavar="JSON", default="{}", help="the arguments as a JSON object; - reads it from standard input"
+    )
     call.set_defaults(run=_call)
     for verb in (listing, call):
         add_config(verb)

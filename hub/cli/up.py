@@ -19,6 +19,7 @@ from hub.identity.tokens import local_tokens
 from hub.running import Run
 
 FIRST_TOOL: Final = "sandbox__query_customer_data"
+CLIENTS_PAGE: Final = "hub/docs/clients.md"
 FIRST_ARGUMENTS: Final = {"customer_id": "C-1001"}
 
 
@@ -58,6 +59,7 @@ def screen(where: Place, run: Run) -> str:
         ("VS Code: .vscode/mcp.json", _block({"servers": {"mcp-hub": {"type": "http", **http}}})),
         ("Cursor: ~/.cursor/mcp.json", _block({"mcpServers": {"mcp-hub": http}})),
         ("Claude Code: run", claude_code),
+        ("Windsurf, Gemini CLI, Codex and others", f"see {CLIENTS_PAGE}"),
         ("A first call, in a second terminal", call),
     )
     return "\n\n".join(f"{title}\n{'-' * len(title)}\n{body}" for title, body in parts) + "\n"

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hub.admin.operation import Operation
 from hub.admin.ports import AdminPorts
 from hub.core.call import Json
 from hub.core.ports import EventKind
 from hub.downstream.catalog import ListStatus
 from hub.downstream.health import Health
+from hub.downstream.likeness import Likeness
 from hub.downstream.link import Peer, ServerSpec
 from hub.downstream.shelf import Changed, Problem
 from hub.identity.keys import Keys
@@ -55,6 +57,13 @@ class FakePool:
 class FakeCatalogue:
     changes: tuple[Changed, ...] = ()
     broken: bool = False
+    alike: tuple[Likeness, ...] = ()
+
+    def likenesses(self, server: str) -> tuple[Likeness, ...]:
+        return tuple(each for each in self.alike if each.server == server)
+
+    async def compared(self) -> None:
+        return None
 
     def status(self, server: str) -> ListStatus | None:
         if server == "time-canary":
@@ -99,13 +108,14 @@ class Parts:
     log: FakeLog = field(default_factory=FakeLog)
     keys: Keys = field(default_factory=lambda: Keys(MemoryKeys()))
     ready: bool = True
+    more: tuple[Operation, ...] = ()  # of the resources that have ports of their own
 
     def ports(self, **changes: Any) -> AdminPorts:
         made = AdminPorts(
             version="1.2.3",
             started_at=STARTED,
             ready=lambda: self.ready,
-            specs=SPECS,
+            specs=lambda: SPECS,
             downstreams=self.pool,
             definitions=self.catalogue,
             keys=self.keys,
@@ -113,6 +123,7 @@ class Parts:
             journal=self.journal,
             metrics=lambda: (b"mcp_up 1\n", "text/plain; version=1.0.0"),
             metrics_open=True,
+            more=self.more,
         )
         return replace(made, **changes)
 

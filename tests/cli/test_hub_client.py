@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from hub.cli import hub_client
 from hub.cli.failure import Failed
-from hub.cli.hub_client import ApiRefused, HubGone, api
+from hub.cli.hub_client import ApiRefused, HubGone, api, every, seen
 from hub.cli.screen import waiting
 from hub.running import Run
+from tests.cli.hub import running
 
 
 @contextmanager
@@ -83,6 +86,24 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_client, "MAX_ANSWER", 10)
     with peer(http(200, b'"' + b"x" * 50 + b'"')) as run, pytest.raises(Failed, match="larger than 10 bytes"):
         api(run, "GET", "/status")
+
+
+def test_an_answer_without_a_body_is_none() -> None:
+    with peer(b"HTTP/1.1 204 X\r\n\r\n") as run:
+        assert api(run, "DELETE", "/things/x", if_match='"3"') is None
+
+
+def test_a_list_is_read_to_its_last_page_and_an_etag_is_told(tmp_path: Path) -> None:
+    with running(tmp_path) as hub:
+        for number in range(3):
+            asyncio.run(hub.parts.keys.create(f"key-{number}"))
+        for limit in (1, 1000):
+            names = sorted(row["name"] for row in every(hub.run, "/keys", "keys", limit=limit))
+            assert names == ["key-0", "key-1", "key-2"]
+        rows, etag = seen(hub.run, "/keys")
+        assert len(rows["keys"]) == 3
+        assert etag is not None
+        assert etag[0] == etag[-1] == '"'
 
 
 def test_a_long_wait_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

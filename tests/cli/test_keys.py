@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.admin.audit_file import AuditFile
-from hub.cli import keys
+from hub.cli import stores
 from hub.cli.main import main
 from hub.cli.place import Place
 from hub.running import DataDir
@@ -75,10 +76,12 @@ def test_a_key_that_sees_nothing_is_warned_of_on_standard_error(
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["create", "--name", "no blanks"], "no name for a key"),
-        (["create", "--name", "x", "--scope", "root"], "no scope"),
+        (["create", "--name", "no blanks"], "letters, digits"),
+        (["create", "--name", "x", "--scope", "root"], "audit:read"),
         (["create", "--name", "x", "--expires", "soon"], "30d"),
         (["revoke", "nobody"], "no key 'nobody'"),
+        (["rotate", "nobody"], "no key 'nobody'"),
+        (["rotate", "nobody", "--overlap", "31d"], "at most 30d"),
     ],
 )
 def test_what_may_not_be_is_refused_in_words(
@@ -92,10 +95,43 @@ def test_what_may_not_be_is_refused_in_words(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("hub_runs", [False, True])
+def test_a_key_is_rotated_and_its_name_revoked_with_both(
+    hub_runs: bool, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(data_dir) if hub_runs else nullcontext():
+        assert main(["keys", "create", "--name", "ci", "--tool", "x*", "--expires", "5d", "--json"]) == 0
+        old = told(capsys)
+        assert main(["keys", "rotate", "ci", "--overlap", "1h", "--json"]) == 0
+        new = told(capsys)
+        assert (new["replaces"]["id"], new["replaces"]["replaced_by"]) == (old["id"], new["id"])
+        assert (new["name"], new["tools"]) == ("ci", ["x*"])
+        assert new["key"].startswith("mhk_")
+        assert main(["keys", "list"]) == 0
+        out, err = capsys.readouterr()
+        assert f"by {new['id']}" in out
+        assert f"({new['id']}) expires at" in err
+        assert f"({old['id']})" not in err
+        assert main(["keys", "rotate", old["id"]]) == 1
+        assert f"its successor is {new['id']}" in capsys.readouterr().err
+        assert main(["keys", "revoke", "ci"]) == 0
+        assert capsys.readouterr().out == f"revoked ci ({new['id']})\nrevoked ci ({old['id']})\n"
+
+
+def test_for_people_the_new_key_alone_is_on_standard_output(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--name", "ci", "--tool", "x*"]) == 0
+    capsys.readouterr()
+    assert main(["keys", "rotate", "ci", "--expires", "30d"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("mhk_")
+    assert len(out.split()) == 1
+    assert "is good until" in err
+
+
 def test_a_directory_held_by_another_program_is_refused_with_its_name(
     data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "LOCK_S", 0.1)
+    monkeypatch.setattr(stores, "LOCK_S", 0.1)
     held = DataDir(data_dir)
     held.lock("a backup")
     try:
@@ -108,7 +144,7 @@ def test_a_directory_held_by_another_program_is_refused_with_its_name(
 def test_a_hub_that_starts_in_between_is_asked(
     data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "LOCK_S", 0.1)
+    monkeypatch.setattr(stores, "LOCK_S", 0.1)
     looks = iter([None])
     with running(data_dir) as hub:
         real = Place.running

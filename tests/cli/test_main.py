@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hub import VERSION
-from hub.cli.main import VERBS, main
+from hub.cli.examples import EXAMPLES
+from hub.cli.main import VERBS, _parser, main
 
 
 def test_help_names_every_verb_with_examples(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,6 +22,50 @@ def test_help_names_every_verb_with_examples(data_dir: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert all(verb in text for verb in VERBS)
     assert "examples:" in text
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Of every verb within it, to any depth."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield inner
+                yield from parsers(inner)
+
+
+def every_verb() -> dict[str, argparse.ArgumentParser]:
+    """By its words; the parser of a verb is whole only where the verb was asked for."""
+    found = {}
+    for verb in VERBS:
+        whole = next(each for each in parsers(_parser([verb])) if each.prog == f"mcp-hub {verb}")
+        for each in (whole, *parsers(whole)):
+            found[each.prog.removeprefix("mcp-hub ")] = each
+    return found
+
+
+def test_every_verb_shows_itself_in_use() -> None:
+    assert set(EXAMPLES) == set(every_verb())
+    for words, parser in every_verb().items():
+        text = parser.format_help()
+        assert "examples:\n" in text
+        assert all(f"  {command}" in text for command, _ in EXAMPLES[words])
+        assert all(len(line) <= 120 for line in text.splitlines()), text
+
+
+def test_every_verb_says_what_it_does_and_what_each_argument_is() -> None:
+    for words, parser in every_verb().items():
+        assert parser.description, words
+        silent = [
+            action.dest for action in parser._actions if not action.help and action.metavar not in ("VERB", "TARGET")
+        ]
+        assert silent == [], words
+
+
+@pytest.mark.parametrize(("words", "command"), [(words, row[0]) for words, rows in EXAMPLES.items() for row in rows])
+def test_every_example_is_understood(words: str, command: str) -> None:
+    argv = shlex.split(command.partition(" < ")[0])[1:]
+    assert " ".join(argv).startswith(words)
+    assert callable(_parser(argv).parse_args(argv).run)
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -53,7 +101,10 @@ def test_the_version_is_told(data_dir: Path, capsys: pytest.CaptureFixture[str])
     assert "2026-07-28" in json.loads(capsys.readouterr().out)["revisions"]
 
 
-LIGHT = ("hub.cli.main", *(f"hub.cli.{verb}" for verb in sorted(VERBS) if verb not in ("serve", "up")))
+LIGHT = (
+    "hub.cli.main",
+    *(f"hub.cli.{verb.replace('-', '_')}" for verb in sorted(VERBS) if verb not in ("serve", "up")),
+)
 HEAVY = ("mcp", "mcp_types", "pydantic", "starlette", "uvicorn", "prometheus_client")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hub.cli import servers
 from hub.cli.main import main
+from hub.downstream.likeness import Likeness
 from tests.admin.fakes import changed, health
 from tests.cli.hub import running
 
@@ -74,7 +76,7 @@ def test_a_difference_is_shown_and_approved(data_dir: Path, capsys: pytest.Captu
         assert main(["servers", "diff", "time"]) == 0
         out = capsys.readouterr().out
         assert f"tool time__now  sha256 {'a' * 64}" in out
-        assert '+  "v": 2' in out
+        assert "  v: added\n    + 2\n" in out
         assert main(["servers", "diff", "time", "--json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["changes"]) == 2
         assert main(["servers", "approve", "time", "now", "--json"]) == 0
@@ -100,5 +102,30 @@ def test_a_server_that_does_not_exist_is_told(verb: str, data_dir: Path, capsys:
     assert "mcp-hub: " in capsys.readouterr().err
 
 
-def test_a_first_definition_is_shown_whole() -> None:
-    assert servers._lines(None, {"a": 1}) == ["@@ -0,0 +1,3 @@", "+{", '+  "a": 1', "+}"]
+def test_a_difference_cannot_reach_the_terminal(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = {"description": "Reads."}, {"description": "Reads.\x1b[2J\u202e\n  - harmless"}
+    with running(data_dir) as hub:
+        hub.parts.catalogue.changes = (replace(changed("time", "now"), old=old, new=new),)
+        assert main(["servers", "diff", "time"]) == 0
+        out = capsys.readouterr().out
+        assert main(["servers", "diff", "time", "--json"]) == 0
+    assert out.endswith("  description: changed\n    - Reads.\n    + Reads.\\u001b[2J\\u202e\\n  - harmless\n")
+    [change] = json.loads(capsys.readouterr().out)["changes"]
+    assert change["new"] == new
+    assert [run["mark"] for run in change["diff"]["differences"][0]["words"]] == ["-", "+"]
+
+
+def test_tools_that_are_like_another_servers_are_warned_of(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alike = Likeness("time", "time__now", "near_name", "wiki__know")
+    with running(data_dir) as hub:
+        hub.parts.pool.states["time"] = health("time")
+        hub.parts.catalogue.alike = (alike,)
+        assert main(["servers", "test", "time"]) == 0
+        assert "  warning: time__now is one character away from wiki__know\n" in capsys.readouterr().out
+        assert main(["servers", "test", "time", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["likenesses"][0]["why"] == "near_name"
+        assert main(["servers", "list", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["servers"]
+        assert {row["id"]: row["warnings"] for row in rows if row["warnings"]} == {"time": 1}
+        assert main(["servers", "list"]) == 0
+        assert "WARNINGS" in capsys.readouterr().out

@@ -1,0 +1,233 @@
+"""What each key of a configuration file is for: one row a key, from which the reference page is made.
+
+Defaults are taken from a configuration that says nothing, so that no page can name another one. Reads no file and
+decides nothing: which keys there are is up to the readers beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hub.config import Config
+
+Default = Callable[[Config], Any]  # of a configuration that names a server's url and a collector, and nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    does: str
+    default: Default | str = ""  # a text stands as it is
+    takes: str = ""  # where a wrong value is refused for what stands inside of it
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One mapping of the file. `path` leads to it; `ID` and `/mcp` stand for a name of the operator's."""
+
+    path: tuple[str, ...]
+    keys: tuple[Key, ...]
+
+
+TOP: Final = Part(
+    (),
+    (
+        Key(
+            "listen",
+            "where to listen, `HOST:PORT`; port 0 takes a free one",
+            lambda c: f"{c.listen.host}:{c.listen.port}",
+        ),
+        Key("data_dir", "databases, tokens, keys, `run.json`; owned by one hub at a time", "see above"),
+        Key("mcpServers", "the servers, by name", "none", "a mapping"),
+        Key("endpoints", "virtual servers, by path", "`/mcp` with every server", "a mapping"),
+        Key("limits", "how much each caller may ask", "see below", "a mapping"),
+        Key("screening", "what is done about texts that look like an attack", "see below", "a mapping"),
+        Key(
+            "results",
+            "an answer that breaks its own output schema: `warn` logs it, `strict` withholds it",
+            lambda c: c.results,
+        ),
+        Key(
+            "output_bytes",
+            "what one answer may show a model; the rest is cut and the cut is marked",
+            lambda c: c.output_bytes,
+        ),
+        Key(
+            "allowed_hosts",
+            'values of `Host` that are served, without port; `"*"` is any',
+            "loopback and the listen host",
+        ),
+        Key(
+            "allowed_origins",
+            'values of `Origin` that are served, such as `https://app.example.com`; `"*"` is any',
+            "loopback origins",
+        ),
+        Key("edge", "limits of the connections to clients", "see below", "a mapping"),
+        Key("telemetry", "traces and metrics over OTLP", "off", "a mapping"),
+        Key("log", "the hub's own log on standard error", "see below", "a mapping"),
+    ),
+)
+CALLER: Final = Part(
+    ("limits", "per_caller"),
+    (
+        Key("per_minute", "calls a minute that a caller may make for ever", lambda c: c.per_caller.per_minute),
+        Key(
+            "burst",
+            "calls that may come at once; half of `per_minute` where only that is given",
+            lambda c: c.per_caller.burst,
+        ),
+    ),
+)
+SCREENING: Final = Part(
+    ("screening",),
+    (
+        Key(
+            "descriptions",
+            "of tools, prompts and resources: `flag` logs it, `block` refuses",
+            lambda c: c.screening.descriptions,
+        ),
+        Key("arguments", "what callers send", lambda c: c.screening.arguments),
+        Key("results", "what servers answer", lambda c: c.screening.results),
+    ),
+)
+LOG: Final = Part(("log",), (Key("level", "how much it tells", lambda c: c.log_level),))
+EDGE: Final = Part(
+    ("edge",),
+    (
+        Key("body_bytes", "largest body of a request", lambda c: c.edge.body_bytes),
+        Key("header_bytes", "size of a request's headers", lambda c: c.edge.header_bytes),
+        Key("header_s", "seconds that the headers may take", lambda c: c.edge.header_s),
+        Key("body_s", "seconds that the body may take", lambda c: c.edge.body_s),
+        Key("session_idle_s", "seconds after which an idle legacy session ends", lambda c: c.edge.session_idle_s),
+        Key("sessions", "legacy sessions at once", lambda c: c.edge.sessions),
+        Key("call_s", "hard end of a call in seconds, whatever progress is reported", lambda c: c.edge.call_s),
+        Key("drain_s", "seconds that calls may go on after SIGTERM", lambda c: c.edge.drain_s),
+        Key("back_queue", "notifications that wait for one slow client; more are dropped", lambda c: c.edge.back_queue),
+        Key("keepalive_s", "seconds between comment lines on open streams", lambda c: c.edge.keepalive_s),
+        Key("connections", "open connections", lambda c: c.edge.connections),
+    ),
+)
+SERVER: Final = Part(
+    ("mcpServers", "ID"),
+    (
+        Key("command", "a program that speaks MCP on stdin and stdout, found in `PATH` or by its path"),
+        Key("args", "its arguments; no shell reads them", "none"),
+        Key(
+            "env",
+            "its environment, beside `PATH`, `HOME` and the locale; nothing else is inherited",
+            "none",
+            "names and texts",
+        ),
+        Key("cwd", "where it is started", "the folder of the file"),
+        Key("url", "in place of `command`: the address of a server"),
+        Key("headers", "what is sent with each request to the `url`", "none", "names and texts"),
+        Key("connector", "in place of `command`: one that comes with the hub and runs in its process, `sandbox`"),
+        Key(
+            "type",
+            "`http` tries Streamable HTTP first and HTTP+SSE after it; `sse` only that",
+            "found out",
+            "one of stdio, http, streamable-http, sse",
+        ),
+        Key("transport", "another spelling of `type`", "found out", "one of stdio, http, streamable-http, sse"),
+        Key("enabled", "whether it is started", lambda c: c.servers[0].enabled),
+        Key("disabled", "the opposite, as other programs write it", lambda c: not c.servers[0].enabled),
+        Key(
+            "era",
+            "`modern` (2026-07-28) and `legacy` spare a server the question which it is",
+            lambda c: c.servers[0].era,
+        ),
+        Key(
+            "pins",
+            "a tool whose definition changed: `quarantine` hides it until `mcp-hub servers approve`, `warn` logs it",
+            lambda c: c.servers[0].pins,
+        ),
+        Key(
+            "trusted",
+            "believe its `readOnlyHint`: such calls need no entry before they are made",
+            lambda c: c.servers[0].trusted,
+        ),
+        Key(
+            "variant_of", "takes calls of this other server when a router says so, and lists nothing of its own", "none"
+        ),
+        Key("timeouts", "how long it may take", "see below", "a mapping"),
+        Key("max_result_bytes", "a larger answer is refused while it arrives", lambda c: c.servers[0].max_result_bytes),
+        Key("limit", "of each caller for each tool of this server", "none", "a mapping"),
+    ),
+)
+TIMEOUTS: Final = Part(
+    ("mcpServers", "ID", "timeouts"),
+    (
+        Key("connect", "to open a connection to a `url`", lambda c: c.servers[0].timeouts.connect_s),
+        Key("initialize", "to say what it is and can", lambda c: c.servers[0].timeouts.initialize_s),
+        Key("list", "for one page of a list", lambda c: c.servers[0].timeouts.list_s),
+        Key(
+            "call",
+            "silence during a call; a progress notification starts it anew",
+            lambda c: c.servers[0].timeouts.call_s,
+        ),
+        Key("hard", "a call as a whole", lambda c: c.servers[0].timeouts.hard_s),
+    ),
+)
+LIMIT: Final = Part(
+    ("mcpServers", "ID", "limit"),
+    (
+        Key("per_minute", "calls a minute; `limit` needs it"),
+        Key("burst", "calls that may come at once", "half of `per_minute`"),
+    ),
+)
+ENDPOINT: Final = Part(
+    ("endpoints", "/mcp"),
+    (
+        Key("servers", 'server ids; `"*"` is every server', '`"*"`'),
+        Key(
+            "tools",
+            "patterns over public tool names, such as `time__get_*`; prompts and resources come with their server",
+            '`"*"`',
+        ),
+        Key(
+            "read_only",
+            "only tools that servers with `trusted: true` call read-only",
+            lambda c: c.endpoints[""].read_only,
+        ),
+        Key(
+            "prefix",
+            "`none` leaves names and URIs as the server has them; for exactly one server",
+            lambda c: c.endpoints[""].prefix,
+        ),
+        Key("page_size", "items on one page of a list", lambda c: c.endpoints[""].page_size),
+        Key(
+            "instructions", "what clients are told at their start, in place of what the servers say", "the servers' own"
+        ),
+    ),
+)
+TELEMETRY: Final = Part(
+    ("telemetry",),
+    (
+        Key("endpoint", "the collector, such as `http://127.0.0.1:4318`; `telemetry` needs it"),
+        Key("headers", "what is sent with each report", "none", "names and texts"),
+        Key("traces", "whether calls are traced", lambda c: c.telemetry and c.telemetry.traces),
+        Key("metrics", "whether metrics are sent", lambda c: c.telemetry and c.telemetry.metrics),
+        Key(
+            "sample",
+            "the part of calls that is traced, where the caller does not decide it",
+            lambda c: c.telemetry and c.telemetry.sample,
+        ),
+        Key("service_name", "as what the hub reports", lambda c: c.telemetry and c.telemetry.service_name),
+        Key("interval_s", "seconds between two reports of metrics", lambda c: c.telemetry and c.telemetry.interval_s),
+    ),
+)
+
+PARTS: Final = {
+    "top": TOP,
+    "limits.per_caller": CALLER,
+    "screening": SCREENING,
+    "telemetry": TELEMETRY,
+    "log": LOG,
+    "edge": EDGE,
+    "server": SERVER,
+    "timeouts": TIMEOUTS,
+    "limit": LIMIT,
+    "endpoint": ENDPOINT,
+}
