@@ -25,7 +25,7 @@ REQUIRE_ALL: Final = os.environ.get("MCP_HUB_REQUIRE_ALL") == "1"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A Python environment of its own: these packages pin `mcp` differently from the hub."""
+    """A Python environment of its own: these packages pin otherwise what the hub pins too."""
 
     name: str
     packages: tuple[str, ...]
@@ -46,7 +46,9 @@ class Environment:
 TIME: Final = Environment("time", ("mcp-server-time==2026.10.10",))
 GIT: Final = Environment("git", ("mcp-server-git==2026.10.19",))
 OLD_CLIENT: Final = Environment("old-client", ("mcp==1.30.0",))
-ENVIRONMENTS: Final = (TIME, GIT, OLD_CLIENT)
+SCHEMATHESIS: Final = Environment("schemathesis", ("schemathesis==4.32.5",))
+COLLECTOR: Final = Environment("collector", ("rotel==0.0.1a15",))  # an OpenTelemetry collector, as a program
+ENVIRONMENTS: Final = (TIME, GIT, OLD_CLIENT, SCHEMATHESIS, COLLECTOR)
 
 
 def npm_server(name: str) -> Path:

@@ -62,7 +62,7 @@ async def running(folder: Path, config: Mapping[str, Any], *, sandbox: bool = Fa
             await asyncio.gather(hub, return_exceptions=True)
 
 
-async def ask(run: Run, method: str, params: Mapping[str, Any], token: str = CLIENT) -> Answer:
+async def ask(run: Run, method: str, params: Mapping[str, Any], token: str = CLIENT, path: str = "/mcp") -> Answer:
     """One modern POST over a connection of its own."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -73,7 +73,7 @@ async def ask(run: Run, method: str, params: Mapping[str, Any], token: str = CLI
     body = json.dumps(message).encode()
     named = [f"Mcp-Name: {params['name']}"] if "name" in params else []
     head = [
-        "POST /mcp HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         f"Host: {run.host}:{run.port}",
         "Content-Type: application/json",
         "Accept: application/json, text/event-stream",

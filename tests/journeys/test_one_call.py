@@ -40,6 +40,7 @@ ROAD: Final = (
 ORDER: Final = (
     "limit_caller",
     "resolve",
+    "endpoint",
     "pins",
     "definitions",
     "facts",

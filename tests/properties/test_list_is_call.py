@@ -20,6 +20,7 @@ from hub.downstream.catalog import Catalogue
 from hub.downstream.definitions import KEY, KINDS
 from hub.downstream.shelf import Lists, build
 from policies.authorize import Authorize
+from policies.endpoint import Selection
 from policies.pins import Pins
 from policies.resolve import Resolve
 from tests.downstream.catalog_fakes import FAST, MemoryLists, MemoryPins, prompt, resource, spec, template, tool
@@ -70,6 +71,7 @@ class World:
     endpoint: Endpoint
     who: Principal
     disabled: frozenset[str]
+    trusted: frozenset[str]
 
 
 @st.composite
@@ -77,16 +79,20 @@ def listings(draw: st.DrawFn) -> dict[Kind, list[Any]]:
     listed: dict[Kind, list[Any]] = {}
     for kind in KINDS:
         natives = draw(st.lists(NATIVES[kind], max_size=4))
-        made = [MAKE[kind](native, title=draw(st.sampled_from(["1", "2"]))) for native in natives]
+        hints = {"annotations": {"readOnlyHint": draw(st.booleans())}}
+        made = [MAKE[kind](native, title=draw(st.sampled_from(["1", "2"])), **hints) for native in natives]
         listed[kind] = [*made, *draw(st.lists(st.sampled_from(["junk", {}, {"name": 5}]), max_size=1))]
     return listed
 
 
-endpoints = st.one_of(
-    st.builds(Endpoint, st.just("e"), st.none() | st.frozensets(st.sampled_from(SERVERS), min_size=1)),
-    st.builds(Endpoint, st.just("e"), st.sampled_from(SERVERS).map(lambda id: frozenset({id})), st.just("none")),
-)
 globs = st.sampled_from(["*", "a__*", "b__x", "*__y", "a-b__?", "c__*", "A__*"])
+selected = {"tools": st.none() | st.lists(globs, max_size=2).map(tuple), "read_only": st.booleans()}
+endpoints = st.one_of(
+    st.builds(Endpoint, st.just("e"), st.none() | st.frozensets(st.sampled_from(SERVERS), min_size=1), **selected),
+    st.builds(
+        Endpoint, st.just("e"), st.sampled_from(SERVERS).map(lambda id: frozenset({id})), st.just("none"), **selected
+    ),
+)
 grants = st.builds(
     Grants,
     st.none() | st.frozensets(st.sampled_from([*SERVERS, "*", "c"]), max_size=3),
@@ -109,6 +115,7 @@ worlds = st.builds(
     endpoints,
     callers,
     st.frozensets(st.sampled_from(SERVERS), max_size=1),
+    st.frozensets(st.sampled_from(SERVERS)),
 )
 
 
@@ -118,7 +125,10 @@ async def catalogue(world: World) -> Catalogue:
     capabilities: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
     for listed in (world.before, world.after):
         stored = {id: {**lists, "peer": {"capabilities": capabilities}} for id, lists in listed.items()}
-        specs = [spec(id, pins=world.pins[id], enabled=id not in world.disabled) for id in SERVERS]
+        specs = [
+            spec(id, pins=world.pins[id], enabled=id not in world.disabled, trusted=id in world.trusted)
+            for id in SERVERS
+        ]
         made = Catalogue(specs, {"e": world.endpoint}, pins, MemoryLists(stored), pace=FAST)  # type: ignore[arg-type]
         await made.start()
     return made
@@ -172,13 +182,16 @@ def test_listed_if_and_only_if_callable_and_hidden_reads_like_never(world: World
 
 async def check(world: World) -> None:
     catalog = await catalogue(world)
-    stages: list[Stage] = [Resolve(catalog), GateStage(Pins()), GateStage(Authorize("v1"))]
+    selection = Selection({"e": world.endpoint}.get)
+    stages: list[Stage] = [Resolve(catalog), GateStage(selection), GateStage(Pins()), GateStage(Authorize("v1"))]
     pipeline = Pipeline(stages, Answering(catalog), Silent())
     shown: dict[Kind, set[str]] = {}
     for kind in KINDS:
         listed = await run(pipeline, world, LIST[kind], {})
         assert isinstance(listed, Listed)
         shown[kind] = {item.shown[KEY[kind]] for item in listed.items}
+        if world.endpoint.read_only and kind == "tool":
+            assert all(reads(item) and item.server in world.trusted for item in listed.items)
         assert len(shown[kind]) == len(listed.items)
     never = await run(pipeline, world, "tools/call", {"name": "a__never", "arguments": {"a": 1}})
     assert isinstance(never, Denied)
@@ -208,6 +221,10 @@ def reachable_unlisted(world: World, catalog: Catalogue, kind: Kind, name: str) 
     if "mcp" not in world.who.scopes or granted is None or not granted & {server, "*"}:
         return False
     return not any(item.changed and matches(item.native, uri) for item in templates(catalog, server))
+
+
+def reads(item: Item) -> bool:
+    return item.definition["annotations"]["readOnlyHint"] is True
 
 
 def served(servers: frozenset[str] | None, server: str) -> bool:
