@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from hub import assembly
 from hub.edge.server import run_server
-from tests.journeys.hub import ADMIN, running
+from tests.journeys.hub import ADMIN, CLIENT, running
 
 OPEN: Final = {"/health", "/ready"}
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -103,6 +103,19 @@ async def test_no_route_but_the_open_ones_answers_without_a_token(
             assert (await hub.ask("GET", path))[0] == 200
             for method in ("POST", "PUT", "DELETE"):
                 assert (await hub.ask(method, path))[0] == 405
+
+
+async def test_no_operation_serves_a_caller_without_its_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local client may call tools and administer nothing; the local admin administers and calls nothing."""
+    async with door(tmp_path, monkeypatch, "127.0.0.1:0") as hub:
+        operations = [(m, r.path) for r in hub.routes if r.path.startswith("/api/") for m in r.methods or ()]
+        assert len(operations) > 30
+        for method, path in operations:
+            status, body = await hub.ask(method, concrete(path), CLIENT)
+            assert status == 403, (method, path, body)
+        for path in MCP:
+            for method in ("GET", "POST"):
+                assert (await hub.ask(method, path, ADMIN))[0] == 403, path
 
 
 async def test_no_other_spelling_of_a_path_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
