@@ -13,6 +13,7 @@ from hub.admin.endpoints import EndpointDesk
 from hub.admin.endpoints import operations as endpoint_operations
 from hub.admin.operation import Operation
 from hub.admin.ports import AdminPorts
+from hub.assembly_instructions import Instructions
 from hub.assembly_parts import Current, Parts
 from hub.assembly_secrets import secret_operations
 from hub.assembly_trial import server_operations
@@ -63,7 +64,7 @@ def edge_ports(parts: Parts) -> EdgePorts:
         allowed_origins=current.config.allowed_origins,
         cursor_key=parts.cursor_key,
         server_info=SERVER_INFO,
-        instructions=lambda endpoint: _instructions(current.config.endpoints.get(endpoint), parts.pool),
+        instructions=Instructions(current, parts.catalogue, parts.pool).of,
         connected=activity.connected,
         refused=parts.metrics.refused,
     )
@@ -94,26 +95,6 @@ def availability(config: Config, catalogue: Catalogue, pool: Pool) -> Iterator[t
             if item.name not in seen:
                 seen.add(item.name)
                 yield item.server, item.name, item.server in ready and not item.changed
-
-
-def _instructions(chosen: Endpoint | None, pool: Pool) -> str | None:
-    """The servers' own instructions, each under its name; names only, where tools carry a prefix."""
-    if chosen is None:  # it was taken out a moment ago
-        return None
-    if chosen.instructions is not None:
-        return chosen.instructions
-    told = [
-        (health.server, health.peer.instructions)
-        for health in pool.health()
-        if health.peer is not None
-        and health.peer.instructions
-        and (chosen.servers is None or health.server in chosen.servers)
-    ]
-    if not told:
-        return None
-    if chosen.prefix == "none":
-        return told[0][1]
-    return "\n\n".join(f"{server} (its tools start with {server}__): {text}" for server, text in told)
 
 
 def admin_ports(parts: Parts, data: DataDir, started_at: str, ready: Callable[[], bool]) -> AdminPorts:

@@ -6,7 +6,7 @@ tools only; everything else is granted by its server.
 
 from __future__ import annotations
 
-from hub.core.call import AnyArguments, Call, Denied, Item, Json
+from hub.core.call import AnyArguments, Call, Denied, Item, Json, Principal
 from hub.core.ports import Allowed
 from policies.globs import any_of
 
@@ -26,14 +26,18 @@ class Authorize:
         self.policy_version = policy_version
 
     def decide(self, call: Call, item: Item, arguments: Json | AnyArguments) -> Allowed | Denied:
-        who = call.who
-        if SCOPE not in who.scopes:
-            return _NO_SCOPE
-        servers, tools = who.grants.servers, who.grants.tools
-        if servers is None and (tools is None or item.kind != "tool"):
-            return _NOTHING if tools is None else _NOT_SERVER
-        if servers is not None and item.server not in servers and "*" not in servers:
-            return _NOT_SERVER
-        if item.kind == "tool" and tools is not None and not any_of(tools).fullmatch(item.name):
-            return _NOT_TOOL
-        return _ALLOWED
+        return refusal(call.who, item) or _ALLOWED
+
+
+def refusal(who: Principal, item: Item) -> Denied | None:
+    """Why this caller may not use the item; None: it may."""
+    if SCOPE not in who.scopes:
+        return _NO_SCOPE
+    servers, tools = who.grants.servers, who.grants.tools
+    if servers is None and (tools is None or item.kind != "tool"):
+        return _NOTHING if tools is None else _NOT_SERVER
+    if servers is not None and item.server not in servers and "*" not in servers:
+        return _NOT_SERVER
+    if item.kind == "tool" and tools is not None and not any_of(tools).fullmatch(item.name):
+        return _NOT_TOOL
+    return None

@@ -129,13 +129,15 @@ class Screen:
             found = await self._found(outcome.result, "result")
         elif isinstance(outcome, Asked):
             found = await self._found(outcome.requests, "result")
+        elif isinstance(outcome, Denied) and outcome.relayed is not None:  # a server's own error is its words too
+            found = await self._found(outcome.relayed, "result")
         else:
             return outcome
         if found and self._modes.results == "block":
             told = f"The answer was held back: it reads like instructions to an assistant ({', '.join(found)})."
             return Denied("screened", ", ".join(found), told=told)
-        if found and isinstance(outcome, Asked):
-            log.warning("what the downstream asks in call %s reads like an attack: %s", call_id, ", ".join(found))
+        if found and not isinstance(outcome, Done):
+            log.warning("what the downstream says in call %s reads like an attack: %s", call_id, ", ".join(found))
         return _noted(outcome, [*notes, *found]) if notes or found else outcome
 
     async def _found(self, value: Any, surface: Surface) -> tuple[str, ...]:

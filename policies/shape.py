@@ -13,6 +13,7 @@ import re2
 
 from hub.core.call import Asked, Call, Denied, Done, Mute, Obligation, One, Outcome
 from hub.core.ports import Next
+from hub.wire import jsonrpc
 from policies.cut import cut
 from policies.texts import masked
 
@@ -39,7 +40,9 @@ class Shape:
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         if not call.obligations:
             outcome = await next(call)
-            if not isinstance(outcome, Done) or outcome.size_bytes <= self._max_bytes:
+            if not isinstance(outcome, Done):
+                return _bounded(outcome, self._max_bytes)
+            if outcome.size_bytes <= self._max_bytes:
                 return outcome
             return cut(outcome, self._max_bytes, _must_fit_schema(call))
         duties = self._duties(call.obligations)
@@ -50,7 +53,7 @@ class Shape:
         outcome = _masked(await next(call), duties.masks)
         if isinstance(outcome, Done) and outcome.size_bytes > duties.cap_bytes:
             return cut(outcome, duties.cap_bytes, _must_fit_schema(call))
-        return outcome
+        return _bounded(outcome, duties.cap_bytes)
 
     def _duties(self, obligations: tuple[Obligation, ...]) -> _Duties | Denied:
         cap_bytes, masks = self._max_bytes, []
@@ -64,6 +67,15 @@ class Shape:
                 case kind:
                     return Denied("internal", f"nothing discharges the obligation {kind!r} as it is given")
         return _Duties(cap_bytes, tuple(masks))
+
+
+def _bounded(outcome: Outcome, cap_bytes: int) -> Outcome:
+    """A server's own error loses its data when it is larger than an answer may be: nobody can say what to cut."""
+    if not isinstance(outcome, Denied) or outcome.relayed is None or "data" not in outcome.relayed:
+        return outcome
+    if len(jsonrpc.dumps(outcome.relayed["data"])) <= cap_bytes:
+        return outcome
+    return replace(outcome, relayed={key: value for key, value in outcome.relayed.items() if key != "data"})
 
 
 def _must_fit_schema(call: Call) -> bool:
@@ -86,4 +98,6 @@ def _masked(outcome: Outcome, masks: tuple[Callable[[str], str], ...]) -> Outcom
             outcome = replace(outcome, result=masked(outcome.result, mask))
         elif isinstance(outcome, Asked):
             outcome = replace(outcome, requests=masked(outcome.requests, mask))
+        elif isinstance(outcome, Denied) and outcome.relayed is not None:
+            outcome = replace(outcome, relayed=masked(outcome.relayed, mask))
     return outcome

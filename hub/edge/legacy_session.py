@@ -72,7 +72,7 @@ class LegacySession:
             "capabilities": {**ports.catalog.capabilities(name), "logging": {}},
             "serverInfo": ports.server_info,
         }
-        if (instructions := ports.instructions(name)) is not None:
+        if (instructions := ports.instructions(name, self._who)) is not None:
             result["instructions"] = instructions
         return result
 

@@ -136,7 +136,7 @@ class ModernEdge:
             "supportedVersions": list(MODERN),
             "capabilities": self._ports.catalog.capabilities(endpoint),
         }
-        instructions = self._ports.instructions(endpoint)
+        instructions = self._ports.instructions(endpoint, request.who)
         if instructions:
             found["instructions"] = instructions
         ttl_ms = discovery_ttl_ms(self._ports.catalog, endpoint)

@@ -118,7 +118,7 @@ class ModernChannel:
     def _discovery(self) -> Json:
         name = self._endpoint.name
         result: Message = {"supportedVersions": [*MODERN], "capabilities": self._ports.catalog.capabilities(name)}
-        if (instructions := self._ports.instructions(name)) is not None:
+        if (instructions := self._ports.instructions(name, self._who)) is not None:
             result["instructions"] = instructions
         return result
 

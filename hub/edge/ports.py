@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from hub.core.call import Call, Json, Outcome
+from hub.core.call import Call, Json, Outcome, Principal
 from hub.core.ports import Authenticator, Catalog, Changes, Endpoint, Journal
 
 
@@ -45,6 +45,6 @@ class EdgePorts:
     allowed_origins: frozenset[str]  # whole origins; "*" is any; loopback origins are always allowed
     cursor_key: bytes  # 32 bytes: seals list cursors; kept in data_dir
     server_info: Json  # name, version, title
-    instructions: Callable[[str], str | None]  # by endpoint name
+    instructions: Callable[[str, Principal], str | None]  # by endpoint name, of what this caller may see
     connected: Callable[[str, int], None]  # (transport, +1 or -1), for the active-connections gauge
     refused: Callable[[str], None]  # one more request refused at the edge, by code, for the metrics

@@ -203,7 +203,7 @@ def fake_ports(handle: Callable[[Call], Awaitable[Outcome]] | None = None, **ove
         "allowed_origins": frozenset(),
         "cursor_key": b"k" * 32,
         "server_info": {"name": "mcp-hub", "version": "0.1.0", "title": "MCP hub"},
-        "instructions": lambda endpoint: "call the tools" if endpoint == "" else None,
+        "instructions": lambda endpoint, who: "call the tools" if endpoint == "" else None,
         "connected": seen.connected,
         "refused": seen.refused.append,
     }

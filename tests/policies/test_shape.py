@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.core.call import Asked, Client, Denied, Done, Json, Listed, Listing, Mute, Obligation
+from hub.core.call import Asked, Client, Denied, Done, Effect, Json, Listed, Listing, Mute, Obligation
 from policies.shape import DISCHARGES, Shape
 from tests.policies.below import Below, a_call, a_tool, cancelled
 
@@ -171,6 +171,19 @@ async def test_a_mask_that_matches_everything_leaves_the_protocol_standing() -> 
     call = a_call(obligations=(Obligation("mask", {"pattern": r"\w+", "with": "*"}),))
     outcome = await shaped(text("secret words"), 10_000, call)
     assert outcome.result == {"content": [{"type": "text", "text": "* *"}]}
+
+
+async def test_a_servers_own_error_is_masked_and_bounded_like_its_answers() -> None:
+    error = {"code": 4711, "message": "card 4111-1111", "data": {"card": "4111-1111", "more": "x" * 500}}
+    refused = Denied("downstream_error", "r", effect=Effect.DONE, relayed=error)
+    duties = (Obligation("mask", {"pattern": r"\d{4}-\d{4}", "with": "*"}),)
+    masked = await Shape(10_000)(a_call(obligations=duties), Below(refused))
+    assert isinstance(masked, Denied)
+    assert "4111" not in str(masked.relayed)
+    bounded = await Shape(100)(a_call(), Below(refused))
+    assert isinstance(bounded, Denied)
+    assert bounded.relayed == {"code": 4711, "message": "card 4111-1111"}
+    assert await Shape(10_000)(a_call(), Below(refused)) is refused
 
 
 async def test_a_question_is_masked_too_and_progress_is_not_passed_on() -> None:
