@@ -95,6 +95,8 @@ class Dispatch:
         spec = self._pool.spec(server)
         if spec is None:
             return denial(call, Unreachable(server, "is not configured"))
+        if server != item.server and spec.variant_of != item.server:  # the caller's grants were judged for that one
+            return Denied("internal", f"route: {server} is no variant of {item.server}", effect=Effect.NONE)
         exchange = _exchange(call, item, spec)
         try:
             link = await self._link(call, server)

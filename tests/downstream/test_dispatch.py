@@ -227,6 +227,15 @@ async def test_a_route_to_nowhere_is_down_and_nothing_was_sent() -> None:
         assert (outcome.code, outcome.effect) == ("downstream_down", Effect.NONE)
 
 
+async def test_a_router_reaches_no_server_that_the_caller_was_not_judged_for() -> None:
+    async with Rig() as rig:
+        other = replace(rig.item(), server="elsewhere", name="elsewhere__t")
+        outcome = await rig.ask("tools/call", {"name": "elsewhere__t"}, One(other), route=Route("canary", "a bug"))
+        assert isinstance(outcome, Denied)
+        assert (outcome.code, outcome.effect) == ("internal", Effect.NONE)
+        assert rig.canary.asked == rig.up.asked == []
+
+
 async def test_limits_and_the_way_back_are_those_of_the_spec_and_the_client() -> None:
     async with Rig(timeouts=Timeouts(call_s=7, hard_s=20), max_result_bytes=123) as rig:
         quiet = Client("modern", "2026-07-28")
