@@ -62,6 +62,9 @@ class Definitions(Protocol):
     def likenesses(self, server: str) -> tuple[Likeness, ...]:
         """Its tools that could be taken for another server's; seconds old at most."""
 
+    async def settled(self, endpoint: str | None, timeout_s: float) -> None:
+        """Wait for servers (None: of any endpoint) whose start is not longer ago, until their lists are there."""
+
     async def compared(self) -> None:
         """Return once `likenesses` speaks of the present lists."""
 

@@ -22,6 +22,7 @@ from hub.downstream.shelf import Changed
 
 log = logging.getLogger(__name__)
 
+SETTLE_S: Final = 1.0
 PROBE_S: Final = 45.0  # longer than a connect and an initialize together may take
 
 ROW: Final[Json] = answered(
@@ -70,6 +71,7 @@ def operations(ports: AdminPorts) -> tuple[Operation, ...]:
     desk = ServerDesk(ports)
 
     async def listed(asked: Asked) -> Answer:
+        await ports.definitions.settled(None, SETTLE_S)  # who has just added a server wants to see what it has
         rows, cursor = paging.page(desk.rows(), asked.query, lambda row: str(row["id"]))
         return Answer({"servers": rows, "next": cursor})
 

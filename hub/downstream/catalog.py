@@ -194,12 +194,13 @@ class Catalogue:
         """Whether this endpoint's clients read public names or the downstream's own."""
         return self._prefixes.get(endpoint, "server")
 
-    async def settled(self, endpoint: str, timeout_s: float) -> None:
-        """As the port says; counted from a server's start, so that one that hangs delays early lists only."""
+    async def settled(self, endpoint: str | None, timeout_s: float) -> None:
+        """As the port says (None: all servers); from a server's start: one that hangs delays early lists only."""
         loop = asyncio.get_running_loop()
-        while self._unsettled and endpoint in self._endpoints:
-            shown = self._endpoints[endpoint]
-            until = max((at for id, at in self._unsettled.items() if self._shows(shown, id)), default=-inf) + timeout_s
+        while self._unsettled and (endpoint is None or endpoint in self._endpoints):
+            shown = None if endpoint is None else self._endpoints[endpoint]
+            early = (at for id, at in self._unsettled.items() if shown is None or self._shows(shown, id))
+            until = max(early, default=-inf) + timeout_s
             if until <= loop.time():
                 return
             try:

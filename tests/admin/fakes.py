@@ -62,6 +62,9 @@ class FakeCatalogue:
     def likenesses(self, server: str) -> tuple[Likeness, ...]:
         return tuple(each for each in self.alike if each.server == server)
 
+    async def settled(self, endpoint: str | None, timeout_s: float) -> None:
+        return None
+
     async def compared(self) -> None:
         return None
 

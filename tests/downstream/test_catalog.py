@@ -262,9 +262,10 @@ async def test_before_servers_are_up_their_capabilities_are_promised() -> None:
 # Cold lists.
 
 
-async def test_settled_waits_for_a_first_list() -> None:
+@pytest.mark.parametrize("endpoint", ["", None])
+async def test_settled_waits_for_a_first_list(endpoint: str | None) -> None:
     async with Hub() as hub:
-        waiting = asyncio.create_task(hub.catalog.settled("", 5))
+        waiting = asyncio.create_task(hub.catalog.settled(endpoint, 5))
         await asyncio.sleep(0)
         assert not waiting.done()
         await hub.up(link([tool()]))
