@@ -13,7 +13,7 @@ from typing import Any, Final
 from hub.core.alarms import Alarms
 from hub.core.call import Json, Outcome
 from hub.edge.back import QueueBack
-from hub.edge.request import EventStream, Headers, Receive, Send, respond
+from hub.edge.request import Channel, EventStream, Headers, respond
 from hub.wire import jsonrpc
 
 WATCH_AFTER_S: Final = 0.05  # a call answered sooner is answered before its client's leaving would be noticed
@@ -28,8 +28,7 @@ class Exchange:
 
     def __init__(
         self,
-        receive: Receive,
-        send: Send,
+        channel: Channel,
         headers: Headers,
         queue: QueueBack | None,
         *,
@@ -43,7 +42,8 @@ class Exchange:
         `queue` is None for a client that wants to be told nothing. `connected` is told +1 and -1 around a call that
         lasts long enough to be watched.
         """
-        self._receive, self._send, self._headers, self._queue = receive, send, headers, queue
+        self._receive, self._send, self._whole = channel
+        self._headers, self._queue = headers, queue
         self._streams, self._keepalive_s, self._connected, self._alarms = streams, keepalive_s, connected, alarms
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -88,7 +88,8 @@ class Exchange:
         if self._writer is not None:
             await self._writer
         if self._stream is None:
-            await respond(self._send, status, body, self._headers)
+            if self._whole is None or not self._whole(status, body, self._headers):
+                await respond(self._send, status, body, self._headers)
         else:
             await self._stream.event(body)
             await self._stream.close()

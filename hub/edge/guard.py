@@ -18,7 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hub.edge.cycle import Cycle
+from hub.edge.heads import Head, Heads
 from hub.edge.ports import Limits
+from hub.edge.request import Scope
 
 _REFUSALS: Final = {
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
@@ -50,6 +52,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_counted = True  # their first bytes too
         self._last = (b"", "", b"", b"")  # how the url of the last request reads: url, path, raw path, query
         self._refused = False
+        self._heads = Heads()
+        self._begun = 0  # requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if len(self.connections) >= self._limits.connections:
@@ -66,18 +70,41 @@ class GuardedProtocol(HttpToolsProtocol):
         self._lost()
 
     def data_received(self, data: bytes) -> None:
+        cycle = self.cycle
+        between = self._body_since is None and (cycle is None or cycle.response_complete) and not self._refused
+        if between and self._headers_since is None and (known := self._heads.find(data)) is not None:
+            self._again(*known)
+            return
+        fresh = between and (self._headers_since is None or (not self._begun and not self._head_bytes))
         self._idle_since = None
         if self._headers_since is None and self._body_since is None:
             self._headers_since = self._time()  # the first byte of the next request
         if self._headers_since is not None:
             self._head_bytes += len(data)
+        before = self._begun
         super().data_received(data)
         if self._headers_since is not None and self._head_bytes > self._limits.header_bytes:
             self._refuse(431)
+        elif fresh and self._begun == before + 1 and self._headers_since is None:
+            self._learn(data)
+
+    def _again(self, head: Head, body: bytes) -> None:
+        """A whole request with a head of before: the parser has seen the same bytes, and stands where it stood."""
+        self._idle_since = None
+        self.cycle = cycle = Cycle(  # type: ignore[assignment]
+            head.scope, self.transport, self.flow, self.server_state, self.on_response_complete, keep_alive=True
+        )
+        cycle.start_judged(self.loop, self.app, head, body)
+
+    def _learn(self, data: bytes) -> None:
+        cycle = cast(Cycle, self.cycle)
+        if not cycle.more_body and cycle.keep_alive and not self._refused and not cycle.response_complete:
+            cycle.head = self._heads.learn(data, cycle.scope)
 
     def on_message_begin(self) -> None:
         if self._headers_since is None:  # it came in one piece with the end of the request before
             self._headers_since, self._is_counted = self._time(), False
+        self._begun += 1
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -100,20 +127,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._begin()
 
     def on_body(self, body: bytes) -> None:
-        cycle = self.cycle
+        cycle = cast(Cycle, self.cycle)
         if self._refused or cycle.response_complete:
             return
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
         self._body_since = None
-        if self._refused or self.cycle.response_complete:
+        cycle = cast(Cycle, self.cycle)
+        if self._refused or cycle.response_complete:
             return
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        cycle.more_body = False
+        cycle.wake()
 
     def on_response_complete(self) -> None:
         if self._headers_since is not None:  # what came early has its time from now on
@@ -123,7 +151,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            cast(Cycle, cycle).start(self.loop, app, self.tasks)
+            cast(Cycle, cycle).start(self.loop, app)
         else:
             self._idle_since = self._time()
 
@@ -171,24 +199,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self._last = url, unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
         _, scope["path"], scope["raw_path"], scope["query_string"] = self._last
         before = self.cycle
-        self.cycle = cycle = Cycle(
-            scope,
+        self.cycle = cycle = Cycle(  # type: ignore[assignment]
+            cast(Scope, scope),
             self.transport,
             self.flow,
-            self.logger,
-            self.access_logger,
-            False,
-            self.server_state.default_headers,
-            asyncio.Event(),
-            self.expect_100_continue,
-            version != "1.0" and parser.should_keep_alive(),
+            self.server_state,
             self.on_response_complete,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects_100=self.expect_100_continue,
+            is_head=scope["method"] == "HEAD",
         )
         if before is None or before.response_complete:
-            cycle.start(self.loop, self.app, self.tasks)
+            cycle.start(self.loop, self.app)
         else:  # pipelined
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self.pipeline.appendleft((cast(Any, cycle), self.app))
 
     def abort(self) -> None:
         """End the connection at once, unsent bytes and all."""

@@ -17,12 +17,14 @@ from hub.core.ids import new_call_id
 from hub.core.ports import Endpoint, Surface
 from hub.edge import origins, rejections
 from hub.edge.body import read_body
+from hub.edge.cycle import HEAD, WHOLE_BODY, Cycle
 from hub.edge.era import era_of, has_modern_header
+from hub.edge.heads import Head
 from hub.edge.logins import FailedLogins
 from hub.edge.mcp_modern import ModernEdge
 from hub.edge.ports import EdgePorts
 from hub.edge.rejections import REJECTIONS
-from hub.edge.request import CALL_ID, Headers, Message, Receive, Request, Scope, Send, respond
+from hub.edge.request import CALL_ID, Headers, Message, Receive, Request, Scope, Send, Whole, respond
 from hub.wire import jsonrpc
 from hub.wire.decode import Refusal
 from hub.wire.encode import refused
@@ -93,6 +95,15 @@ class _Inbound(NamedTuple):
     name: str  # of the endpoint
 
 
+class _Judged(NamedTuple):
+    """What holds for every POST with this head, while the hosts that are allowed stay the same."""
+
+    headers: Mapping[str, str]
+    name: str  # of the endpoint
+    token: str
+    hosts: object
+
+
 class HubApp:
     def __init__(
         self,
@@ -120,12 +131,42 @@ class HubApp:
         try:
             await self._serve(scope, receive, send)
         except Exception:
-            log.exception("a request was not answered")
-            body, headers = rejections.render(
-                REJECTIONS["internal"], new_call_id(), rpc=_route(scope["path"])[0] is not None
-            )
-            with contextlib.suppress(RuntimeError):  # the answer had begun: the server ends the connection
-                await respond(send, 500, body, headers)
+            await self._broken(scope, send)
+
+    async def _broken(self, scope: Scope, send: Send) -> None:
+        log.exception("a request was not answered")
+        rpc = _route(scope["path"])[0] is not None
+        body, headers = rejections.render(REJECTIONS["internal"], new_call_id(), rpc=rpc)
+        with contextlib.suppress(RuntimeError):  # the answer had begun: the server ends the connection
+            await respond(send, 500, body, headers)
+
+    async def again(self, head: Head, body: bytes, cycle: Cycle) -> None:
+        """A POST to an MCP route with a head that was judged before. Who calls, and where, is asked each time."""
+        judged: _Judged = head.judged
+        ports = self._ports
+        who = ports.authenticator.verify(judged.token, "mcp")
+        endpoint = ports.endpoints.get(judged.name)
+        if (
+            who is None
+            or endpoint is None
+            or "mcp" not in who.scopes
+            or judged.hosts is not ports.allowed_hosts
+            or len(body) > ports.limits.body_bytes
+        ):  # refused in full there
+            anew = {**head.scope, "state": {}, "extensions": {WHOLE_BODY: {"body": body}}}
+            await self(anew, cycle.receive, cycle.send)
+            return
+        scope, headers = head.scope, judged.headers
+        inbound = _Inbound(scope, cycle.receive, cycle.send, headers, "mcp", judged.name)
+        self._posts += 1
+        try:
+            await self._message(inbound, who, endpoint, body, cycle.answer)
+        except Exception:
+            await self._broken(scope, cycle.send)
+        finally:
+            self._posts -= 1
+            if not self._posts:
+                self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
         """End the open streams, let what is in flight finish within `timeout_s`, then end all sessions."""
@@ -225,13 +266,28 @@ class HubApp:
             if body != "gone":
                 await self._refuse(inbound, body)
             return
+        self._judge(inbound)
+        await self._message(inbound, who, endpoint, body)
+
+    def _judge(self, inbound: _Inbound) -> None:
+        """Leave word of what was found of this head, for the requests that repeat it."""
+        head = inbound.scope.get("extensions", {}).get(HEAD)
+        headers = inbound.headers
+        if head is not None and inbound.kind == "mcp" and "origin" not in headers:
+            token = headers["authorization"].partition(" ")[2].strip()
+            head.judged = _Judged(headers, inbound.name, token, self._ports.allowed_hosts)
+
+    async def _message(
+        self, inbound: _Inbound, who: Principal, endpoint: Endpoint, body: bytes, whole: Whole | None = None
+    ) -> None:
+        """The body of an admitted POST, to the edge of its era."""
         try:
             message = jsonrpc.loads(body)
         except jsonrpc.Malformed as exc:
             await self._refuse(inbound, "parse_error", more=str(exc))
             return
-        request = _request(inbound, who, endpoint, body, message)
-        era = "legacy" if inbound.kind == "messages" else era_of(headers, message)
+        request = _request(inbound, who, endpoint, body, message, whole)
+        era = "legacy" if inbound.kind == "messages" else era_of(inbound.headers, message)
         if era == "modern":
             await self._modern.post(request, inbound.receive, inbound.send)
         elif era == "legacy":
@@ -311,10 +367,12 @@ def _fold(lines: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], bool]:
     return headers, doubled
 
 
-def _request(inbound: _Inbound, who: Principal, endpoint: Endpoint, body: bytes, message: Any) -> Request:
+def _request(
+    inbound: _Inbound, who: Principal, endpoint: Endpoint, body: bytes, message: Any, whole: Whole | None = None
+) -> Request:
     scope = inbound.scope
     query = scope["query_string"].decode("latin-1")
-    return Request(who, endpoint, scope["method"], inbound.headers, query, body, message)
+    return Request(who, endpoint, scope["method"], inbound.headers, query, body, message, whole)
 
 
 def _with(send: Send, more: Headers) -> Send:

@@ -22,7 +22,7 @@ from hub.edge.listen import read_filter
 from hub.edge.listen_stream import ListenStream
 from hub.edge.ports import EdgePorts
 from hub.edge.rejections import REJECTIONS
-from hub.edge.request import CALL_ID, Receive, Request, Send, respond
+from hub.edge.request import CALL_ID, Channel, Receive, Request, Send, respond
 from hub.wire import jsonrpc
 from hub.wire.decode import (
     HEADER_MISMATCH,
@@ -66,8 +66,7 @@ class ModernEdge:
         queue = queue_back(params, self._ports.limits.back_queue)
         streams = "text/event-stream" in request.headers.get("accept", "")
         exchange = Exchange(
-            receive,
-            send,
+            Channel(receive, send, request.whole),
             ((CALL_ID, call_id.encode()),),
             queue,
             streams=streams,

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.core.call import Principal
 from hub.core.ports import Endpoint
+from hub.core.values import value
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
+Whole = Callable[[int, bytes, Headers], bool]
+"""One whole JSON answer (status, body, headers) without a wait; False when it cannot be given so, and nothing was."""
 
 CALL_ID = b"hub-call-id"
 
 
-@dataclass(frozen=True, slots=True)
+class Channel(NamedTuple):
+    """The ways of one request: what comes, what goes, and the short way for a whole answer, where there is one."""
+
+    receive: Receive
+    send: Send
+    whole: Whole | None = None
+
+
+@value(eq=False)
 class Request:
     """Authenticated, from an allowed host and origin, its body read within its limits."""
 
@@ -29,6 +39,7 @@ class Request:
     query: str
     body: bytes
     message: Any  # the body as decoded JSON; None without a body
+    whole: Whole | None = None  # the short way to answer, where there is one
 
 
 async def respond(send: Send, status: int, body: bytes = b"", headers: Headers = ()) -> None:
