@@ -18,7 +18,7 @@ from typing import Final
 from connectors.sandbox.server import build as build_sandbox
 from hub.admin.metrics import Metrics
 from hub.assembly_live import Live
-from hub.assembly_secrets import open_vault, resolved, tended
+from hub.assembly_secrets import open_rounds, open_vault, resolved, tended
 from hub.assembly_telemetry import Telemetries, opened
 from hub.audit.writer import AuditLog
 from hub.config import Config, load
@@ -30,6 +30,7 @@ from hub.downstream.http import HttpOpener
 from hub.downstream.inprocess import InprocessOpener
 from hub.downstream.link import Link, Opener, ServerSpec, Transport
 from hub.downstream.pool import Pool
+from hub.downstream.rounds import Rounds
 from hub.downstream.sse import SseOpener
 from hub.downstream.stdio import StdioOpener
 from hub.identity.authenticate import Identities
@@ -138,7 +139,7 @@ class Parts:
 
 
 Build = Callable[[Config], Pipeline]
-Making = Callable[[Catalogue, Pool, AuditLog, Telemetries, Callable[[], Config]], tuple[Metrics, Build]]
+Making = Callable[[Catalogue, Pool, AuditLog, Telemetries, Callable[[], Config], Rounds], tuple[Metrics, Build]]
 
 
 async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, making: Making) -> Parts:
@@ -168,7 +169,8 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     await pool.start()
     stack.push_async_callback(pool.aclose)
     telemetry = await opened(config.telemetry, stack)
-    metrics, build = making(catalogue, pool, audit, telemetry, lambda: current.config)
+    rounds = await stack.enter_async_context(open_rounds(data.path))
+    metrics, build = making(catalogue, pool, audit, telemetry, lambda: current.config, rounds)
     current = Current(config, build(config))
     installer.ready(current, catalogue, pool, stdio, build)
     stack.push_async_callback(live.aclose)

@@ -14,14 +14,18 @@ from hub.admin.operation import Operation
 from hub.config import Config, load
 from hub.core.errors import HubError
 from hub.core.ports import Journal
+from hub.downstream.rounds import Rounds
 from hub.identity.kek import KekFile
 from hub.identity.keys import Keys
+from hub.identity.sealing import SealingKeys, keep_turning
 from hub.identity.tending import EVERY_S, log, tend
 from hub.identity.vault import Vault
 from hub.stores.sqlite.database import Database
 from hub.stores.sqlite.secrets import SqliteSecrets
+from hub.wire.seal import Seals
 
 KEK: Final = "kek"
+REQUEST_STATE: Final = "request-state"
 
 
 async def open_vault(database: Database, data_dir: Path) -> Vault:
@@ -49,6 +53,19 @@ def secret_operations(
 ) -> tuple[Operation, ...]:
     """`changed` brings a new value to the servers that refer to it."""
     return secrets.operations(secrets.SecretDesk(vault, journal, uses, changed))
+
+
+@asynccontextmanager
+async def open_rounds(data_dir: Path) -> AsyncIterator[Rounds]:
+    """Calls in several rounds, under keys that outlive this process and are turned meanwhile."""
+    keys = SealingKeys(data_dir / "keys" / REQUEST_STATE)
+    keys.load()
+    task = asyncio.create_task(keep_turning(keys), name="sealing keys")
+    try:
+        yield Rounds(Seals(keys.secrets))
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.core.call import Call, Done, One, Outcome
 from hub.core.ports import Next, ResultCache
+from hub.wire.asking import RESPONSES, STATE
 
 
 class Cache:
@@ -15,11 +16,11 @@ class Cache:
         self._cache = cache
 
     def passes(self, call: Call, /) -> bool:
-        return self._cache is None or call.writes or not isinstance(call.target, One)
+        return self._cache is None or call.writes or not isinstance(call.target, One) or _is_later_round(call)
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         cache = self._cache
-        if cache is None or call.writes or not isinstance(call.target, One):
+        if cache is None or self.passes(call):
             return await next(call)
         kept = await cache.get(call)
         if kept is not None:
@@ -28,3 +29,8 @@ class Cache:
         if isinstance(outcome, Done) and outcome.result.get("isError") is not True:
             await cache.put(call, outcome)
         return outcome
+
+
+def _is_later_round(call: Call) -> bool:
+    """It is answered for what its user said, which no key knows."""
+    return STATE in call.params or RESPONSES in call.params

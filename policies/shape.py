@@ -70,7 +70,12 @@ class Shape:
 
 
 def _bounded(outcome: Outcome, cap_bytes: int) -> Outcome:
-    """A server's own error loses its data when it is larger than an answer may be: nobody can say what to cut."""
+    """A server's own error loses its data when it is larger than an answer may be: nobody can say what to cut.
+
+    Nor can anybody of a question, which is refused whole.
+    """
+    if isinstance(outcome, Asked) and len(jsonrpc.dumps(outcome.requests)) > cap_bytes:
+        return Denied("too_large", f"a question of more than {cap_bytes} bytes", told="It is a question.")
     if not isinstance(outcome, Denied) or outcome.relayed is None or "data" not in outcome.relayed:
         return outcome
     if len(jsonrpc.dumps(outcome.relayed["data"])) <= cap_bytes:

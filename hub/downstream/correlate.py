@@ -18,6 +18,7 @@ from hub.core.errors import DownstreamError, Garbled, Late, Oversize, Refused, U
 from hub.downstream.envelope import LEVELS, rank, stamped
 from hub.downstream.link import Exchange, LinkEvents, Peer
 from hub.wire import jsonrpc
+from hub.wire.asking import MAY_ASK
 from hub.wire.revisions import LATEST_MODERN
 
 MAX_IN_FLIGHT: Final = 1024
@@ -102,7 +103,7 @@ class Correlator:
             self._listeners.pop(id, None)
         if isinstance(answer, DownstreamError):
             raise answer
-        return read_result(self._server, answer, modern=self._revision is not None)
+        return read_result(self._server, answer, method, modern=self._revision is not None)
 
     async def notify(self, method: str, params: Json) -> None:
         """Send one notification; failures are swallowed."""
@@ -268,7 +269,7 @@ class Correlator:
         return None if left_s == inf else asyncio.get_running_loop().time() + left_s
 
 
-def read_result(server: str, message: Mapping[str, Any], *, modern: bool) -> Json:
+def read_result(server: str, message: Mapping[str, Any], method: str, *, modern: bool) -> Json:
     """The `result` of a response, whole. Raises `Refused` for its error and `Garbled` for what is neither."""
     error = message.get("error")
     if error is not None:
@@ -282,5 +283,7 @@ def read_result(server: str, message: Mapping[str, Any], *, modern: bool) -> Jso
     if kind == "complete":
         return result
     if kind == "input_required":
-        raise Garbled(server, "it asked for input, although the hub declared no such capability to it")
+        if method in MAY_ASK:
+            return result
+        raise Garbled(server, "it answered with a question, which nothing but a call, a prompt and a read may get")
     raise Garbled(server, "its result is of a type that the hub did not ask for")

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, assert_never
 
 from hub.core.call import (
     EMPTY,
+    Asked,
     Call,
     Denied,
     Done,
@@ -32,7 +33,19 @@ from hub.core.errors import DownstreamError, Garbled, Late, Lost, NeedsLogin, Ov
 from hub.core.names import public_uri, publish_result
 from hub.core.ports import Catalog, Next, PrefixRule
 from hub.downstream.link import Exchange, Link, ServerSpec
+from hub.downstream.rounds import Rounds, answers_of
+from hub.wire.asking import (
+    MAY_ASK,
+    MISSING_CAPABILITY,
+    RESPONSES,
+    STATE,
+    Undeclared,
+    missing,
+    questions,
+    relayable,
+)
 from hub.wire.headers import param_headers
+from hub.wire.seal import Opened
 
 _HOP_META: Final = "io.modelcontextprotocol/"
 _HOP_META_KEYS: Final = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
@@ -69,14 +82,27 @@ class Shelves(Catalog, Protocol):
 class Dispatch:
     name = "dispatch"
 
-    def __init__(self, catalog: Shelves, pool: Links, *, cold_s: float = 3.0, cold_stdio_s: float = 10.0) -> None:
-        """`cold_s`: how long a list or call waits for servers in their first start; longer where hosts start it."""
-        self._catalog, self._pool = catalog, pool
+    def __init__(
+        self,
+        catalog: Shelves,
+        pool: Links,
+        rounds: Rounds | None = None,
+        *,
+        cold_s: float = 3.0,
+        cold_stdio_s: float = 10.0,
+    ) -> None:
+        """`cold_s`: how long a list or call waits for servers in their first start; longer where hosts start it.
+
+        Without `rounds`, questions that are open end with this process.
+        """
+        self._catalog, self._pool, self._rounds = catalog, pool, rounds or Rounds.of_this_process()
         self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         match call.target:
             case One(item):
+                if (STATE in call.params or RESPONSES in call.params) and call.client.era == "modern":
+                    return await self._again(call, item)
                 return await self._one(call, item)
             case Listing(kind):
                 await self._catalog.settled(call.endpoint, self._patience_s(call))
@@ -90,8 +116,22 @@ class Dispatch:
             case other:
                 assert_never(other)
 
-    async def _one(self, call: Call, item: Item) -> Outcome:
+    async def _again(self, call: Call, item: Item) -> Outcome:
+        """A call with answers to what its server asked: they go to that server, and nowhere else."""
+        if call.method not in MAY_ASK:
+            return await self._one(call, item)
+        opened = self._rounds.retried(call, item)
+        if isinstance(opened, Denied):
+            return opened
+        outcome = await self._one(call, item, opened, answers_of(call, opened))
+        if opened is not None and isinstance(outcome, Denied) and outcome.effect is Effect.NONE:
+            self._rounds.give_back(call, item, opened)
+        return outcome
+
+    async def _one(self, call: Call, item: Item, opened: Opened | None = None, answers: Json = EMPTY) -> Outcome:
         server = item.server if call.route is None else call.route.server
+        if opened is not None:
+            server = opened.server
         spec = self._pool.spec(server)
         if spec is None:
             return denial(call, Unreachable(server, "is not configured"))
@@ -100,8 +140,14 @@ class Dispatch:
         exchange = _exchange(call, item, spec)
         try:
             link = await self._link(call, server)
-            result = await link.request(call.method, _params(call, item), exchange)
-            _check(server, result)
+            params = _params(call, item)
+            if answers and link.peer.era == "modern":
+                params = {**params, **answers}
+            elif opened is not None and link.peer.era != "modern":  # it could not hear what the user answered
+                return Denied("state_refused", "its server speaks another protocol now", effect=Effect.NONE)
+            result = await link.request(call.method, params, exchange)
+            if _is_question(call, link, server, result):
+                return self._asked(call, item, server, result)
         except DownstreamError as exc:
             return denial(call, exc)
         if self._catalog.prefix(call.endpoint) == "server":  # names stay those of the item's own server
@@ -109,6 +155,18 @@ class Dispatch:
         if link.peer.era == "legacy" and "ttlMs" in result:  # means nothing in that era: no promise to any client
             result = {key: value for key, value in result.items() if key != "ttlMs"}
         return Done(result, size_bytes=exchange.size_bytes)
+
+    def _asked(self, call: Call, item: Item, server: str, result: Json) -> Outcome:
+        """The question, under the hub's own seal; a client that cannot be asked is told so."""
+        client = call.client
+        asked = questions(result, client.capabilities if client.era == "modern" else EMPTY)
+        if isinstance(asked, str):
+            raise Garbled(server, f"it asks what nobody can answer: {asked}")
+        if client.era == "legacy":
+            return _unheard(server, "it asks for input")
+        if isinstance(asked, Undeclared):
+            return _lacking(server, asked.required, "it asks for what the client did not declare")
+        return Asked(asked.requests, self._rounds.asked(call, item, server, asked.state))
 
     async def _link(self, call: Call, server: str) -> Link:
         """Items of the last-known list are callable before their server is up: the first call waits for it."""
@@ -153,8 +211,15 @@ def _exchange(call: Call, item: Item, spec: ServerSpec) -> Exchange:
         notice=client.back.notify if client.wants_progress or client.log_level is not None else None,
         trace=call.trace,
         log_level=client.log_level,
+        capabilities=_declared(call) if client.capabilities else EMPTY,
         headers=_headers(call, item) if spec.transport == "http" and item.kind == "tool" else {},
     )
+
+
+def _declared(call: Call) -> Json:
+    """The client's capabilities as its server may rely on them: legacy ones belong to a session, not to a request."""
+    client = call.client
+    return relayable(client.capabilities) if client.era == "modern" and call.method in MAY_ASK else EMPTY
 
 
 def _headers(call: Call, item: Item) -> Mapping[str, str]:
@@ -177,11 +242,26 @@ def _params(call: Call, item: Item) -> Json:
     return params
 
 
-def _check(server: str, result: object) -> None:
+def _is_question(call: Call, link: Link, server: str, result: object) -> bool:
     if not isinstance(result, Mapping):
         raise Garbled(server, "the result is no object")
-    if result.get("resultType", "complete") != "complete":
+    kind = result.get("resultType", "complete")
+    if kind == "complete":
+        return False
+    if kind != "input_required" or link.peer.era != "modern" or call.method not in MAY_ASK:
         raise Garbled(server, "the result is of a type that was not asked for")
+    return True
+
+
+def _unheard(server: str, reason: str) -> Denied:
+    return Denied("input_required", f"{server}: {reason}", f"It is server '{server}'; nothing was done.", Effect.NONE)
+
+
+def _lacking(server: str, required: Json, reason: str) -> Denied:
+    """`required`: capabilities of the client, by names that the hub relays."""
+    told = f"It is server '{server}'; it needs {' and '.join(sorted(required))}."
+    relayed = {"code": MISSING_CAPABILITY, "message": told, "data": {"requiredCapabilities": required}}
+    return Denied("missing_capability", f"{server}: {reason}", told, Effect.NONE, relayed=relayed)
 
 
 def denial(call: Call, exc: DownstreamError) -> Denied:
@@ -216,6 +296,12 @@ def _refused(call: Call, exc: Refused, reason: str) -> Denied:
         return Denied("unknown_item", reason, effect=Effect.DONE)
     if call.method == "completion/complete" and code == _METHOD_NOT_FOUND:
         return Denied("unsupported", reason, f"Server '{exc.server}' has no completions.", Effect.DONE)
+    if code == MISSING_CAPABILITY and call.method in MAY_ASK:
+        modern, data = call.client.era == "modern", exc.error.get("data")
+        required = data.get("requiredCapabilities") if isinstance(data, Mapping) else None
+        lacking = missing(required, call.client.capabilities if modern else EMPTY)
+        if lacking:
+            return _lacking(exc.server, lacking, reason) if modern else _unheard(exc.server, reason)
     if code is None or code in _HOP_CODES or code in _HOP_RANGE or not isinstance(message, str):
         told = f"Server '{exc.server}' does not take such requests from the hub; its operator should look at it."
         return Denied("downstream_error", reason, told, Effect.UNKNOWN)

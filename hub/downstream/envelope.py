@@ -31,7 +31,7 @@ def stamped(params: Json, exchange: Exchange, token: int, revision: str | None) 
     if revision is not None:
         meta[VERSION_KEY] = revision
         meta[INFO_KEY] = CLIENT_INFO
-        meta[CAPABILITIES_KEY] = {}
+        meta[CAPABILITIES_KEY] = exchange.capabilities
         if exchange.log_level is not None:
             meta[LEVEL_KEY] = exchange.log_level
     return {**params, "_meta": meta} if meta or given is not None else params

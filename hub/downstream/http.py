@@ -19,7 +19,7 @@ from hub.downstream.http_legacy import LegacyLink
 from hub.downstream.http_modern import ModernLink
 from hub.downstream.http_stream import FIRST_S
 from hub.downstream.http_verdict import UNSUPPORTED_VERSION, error_code
-from hub.downstream.link import Exchange, Link, LinkEvents, Peer, ServerSpec
+from hub.downstream.link import Exchange, Link, LinkEvents, Peer, ServerSpec, as_dict
 from hub.downstream.negotiate import (
     INITIALIZE,
     SSE_MAY_HELP,
@@ -102,11 +102,23 @@ class HttpOpener:
     async def _discover(self, spec: ServerSpec, events: LinkEvents, hop: Hop, within_s: float) -> Peer | NotModern:
         """Raises Unreachable when nobody is there at all; every other failure is no evidence."""
         try:
-            return read_discovery(spec.id, await _ask(hop, events, "server/discover", within_s))
+            reply = await _ask(hop, events, "server/discover", within_s)
+            if _refused_and_offered(reply):
+                reply = await _ask(hop, events, "server/discover", within_s)
+            return read_discovery(spec.id, reply)
         except Unreachable:
             raise
         except DownstreamError as exc:
             return NotModern(exc)
+
+
+def _refused_and_offered(reply: Reply) -> bool:
+    """Whether it refuses the hub's version and names that very version among its own: then it is asked again, once."""
+    if error_code(reply) != UNSUPPORTED_VERSION:
+        return False
+    error = as_dict((as_dict(reply.message) or {}).get("error")) or {}
+    supported = (as_dict(error.get("data")) or {}).get("supported")
+    return isinstance(supported, list) and LATEST_MODERN in supported
 
 
 async def open_http(spec: ServerSpec, events: LinkEvents) -> Link:

@@ -103,7 +103,7 @@ class LegacyLink:
             raise
         finally:
             self._answers.pop(id, None)
-        verdict = judge(self._server, answer.done.result(), "legacy", session=self._session is not None)
+        verdict = judge(self._server, answer.done.result(), method, "legacy", session=self._session is not None)
         if not isinstance(verdict, Trouble):
             return verdict
         if verdict.ends_link:

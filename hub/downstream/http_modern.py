@@ -71,7 +71,7 @@ class ModernLink:
         except Down as exc:
             self._die(exc.text)
             raise
-        verdict = judge(self._server, answer.done.result(), "modern", session=False)
+        verdict = judge(self._server, answer.done.result(), method, "modern", session=False)
         if not isinstance(verdict, Trouble):
             return verdict
         if verdict.stale and method == "tools/call":

@@ -29,17 +29,17 @@ class Trouble:
     stale: bool = False  # the server knows another definition than the hub: list again
 
 
-def judge(server: str, reply: Reply, era: Era, session: bool) -> Json | Trouble:
+def judge(server: str, reply: Reply, method: str, era: Era, session: bool) -> Json | Trouble:
     """The result, or what is wrong with the hop. Raises Refused and Garbled for what the server says of the call."""
     message = as_dict(reply.message)
     if reply.status == 200 and message is not None and "result" in message and "error" not in message:
-        return read_result(server, message, modern=era == "modern")
+        return read_result(server, message, method, modern=era == "modern")
     trouble = _hop(server, reply, era, session)
     if trouble is not None:
         return trouble
     if message is None or not ("error" in message or ("result" in message and reply.status < 300)):
         return Trouble(Garbled(server, refusal(reply.status)), ends_link=reply.status in (404, 405, 410))
-    return read_result(server, message, modern=era == "modern")
+    return read_result(server, message, method, modern=era == "modern")
 
 
 def error_code(reply: Reply) -> int | None:
@@ -82,7 +82,14 @@ def _hop(server: str, reply: Reply, era: Era, session: bool) -> Trouble | None:
     if code == HEADER_MISMATCH:
         text = "refused the request's headers; its definitions may have changed, list them again"
         return Trouble(Garbled(server, text), stale=True)
-    if era == "modern" and status == 400 and code in _SESSION_CODES:
+    if era == "modern" and status == 400 and code in _SESSION_CODES and not _about_the_call(reply):
         text = "asks for a session, which it did not need before; the hub negotiates anew"
         return Trouble(Garbled(server, text), ends_link=True)
     return None
+
+
+def _about_the_call(reply: Reply) -> bool:
+    """A server that wants a session refuses before it has read the request, so it cannot name its id."""
+    message = as_dict(reply.message) or {}
+    words = (as_dict(message.get("error")) or {}).get("message")
+    return type(message.get("id")) is int and "session" not in str(words).lower()

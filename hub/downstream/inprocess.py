@@ -40,11 +40,12 @@ Factory = Callable[[], Server[Any]]
 
 CLOSE_S: Final = 4.0
 _TRANSPORT: Final = TransportContext(kind="inprocess", can_send_request=False)
-_HUB: Final = InitializeRequestParams(  # what every request declares: who asks, and no capability
+_HUB: Final = InitializeRequestParams(  # what every request declares: who asks, and no capability of the hub's own
     protocol_version=LATEST_MODERN,
     capabilities=ClientCapabilities(),
     client_info=Implementation(name="mcp-hub", version=VERSION),
 )
+_CAPABILITIES: Final = ClientCapabilities.model_validate  # takes whatever `relayable` gives
 _INVALID_PARAMS, _INTERNAL = -32602, -32603
 
 
@@ -163,7 +164,7 @@ class InprocessLink:
             raise Late(self._name, f"no answer to {method} in time; it was cancelled") from None
         finally:
             del self._running[running.request_id]
-        return self._copied(result, exchange)
+        return self._copied(result, method, exchange)
 
     async def notify(self, method: str, params: Json) -> None:
         """A connector in this process is told nothing that a call does not tell it."""
@@ -181,7 +182,9 @@ class InprocessLink:
         self._owner.cancel()
 
     async def _handled(self, running: _Running, method: str, params: Json) -> dict[str, Any]:
-        connection = Connection(self._standalone, protocol_version=LATEST_MODERN, client_params=_HUB)
+        declared = running.exchange.capabilities
+        client = _HUB if not declared else _HUB.model_copy(update={"capabilities": _CAPABILITIES(declared)})
+        connection = Connection(self._standalone, protocol_version=LATEST_MODERN, client_params=client)
         connection.initialized.set()
         try:
             return await ServerRunner(self._server, connection, self._state).on_request(running, method, params)
@@ -196,14 +199,14 @@ class InprocessLink:
             if getattr(connection.exit_stack, "_exit_callbacks", True):  # rarely any, and the way out costs 15 us
                 await aclose_shielded(connection)
 
-    def _copied(self, result: dict[str, Any], exchange: Exchange) -> Json:
+    def _copied(self, result: dict[str, Any], method: str, exchange: Exchange) -> Json:
         """The result as it would have come over a wire: JSON, measured, sharing nothing with the connector."""
         try:
             text = jsonrpc.dumps(result)
             if len(text) > exchange.max_bytes:
                 raise Oversize(self._name, f"the answer has {len(text)} bytes; the cap is {exchange.max_bytes}")
             exchange.size_bytes = len(text)
-            return read_result(self._name, {"result": jsonrpc.loads(text)}, modern=True)
+            return read_result(self._name, {"result": jsonrpc.loads(text)}, method, modern=True)
         except jsonrpc.Malformed as exc:
             raise Garbled(self._name, "its result is no JSON") from exc
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from hub.core.call import Era, Json
+from hub.core.call import EMPTY, Era, Json
 from hub.core.ports import Rate
 
 Transport = Literal["stdio", "http", "sse", "inprocess"]
@@ -87,6 +87,7 @@ class Exchange:
     trace: Json = field(default_factory=dict)  # traceparent, tracestate, baggage: put into the request's `_meta`
     log_level: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # Mcp-Param-*: http transports only
+    capabilities: Json = field(default_factory=lambda: EMPTY)  # modern: the client's, as declared for this request
     size_bytes: int = 0  # set by the link: the size of the answer
 
 
@@ -99,7 +100,8 @@ class Link(Protocol):
         """Send one request and return its `result`, whole: unknown fields, exact integers and key order survive.
 
         `params` hold no protocol metadata: the link stamps its era's own (`_meta` protocolVersion, clientInfo and
-        empty clientCapabilities for modern; a progress token of its own when `exchange.notice` is set).
+        `exchange.capabilities` for modern; a progress token of its own when `exchange.notice` is set). A modern
+        server may answer the methods of `MAY_ASK` with a question (`resultType: input_required`).
         Raises `DownstreamError`: `Unreachable` only when nothing was sent. Cancelling the caller cancels downstream,
         by `notifications/cancelled` (legacy, stdio) or by closing the stream (modern HTTP), and never blocks on it.
         The request is sent once; a link never retries what may have been received.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from hub.core.call import EMPTY, Back, Call, Client, Json, Principal
+from hub.wire.asking import MAY_ASK, RESPONSES, STATE, retry_fault
 from hub.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, is_id
 from hub.wire.revisions import LEGACY, MODERN, counter_offer
 
@@ -61,6 +62,8 @@ def decode(
         return unknown_method()
     params: Json = message.get("params", EMPTY)
     fault = check(params)
+    if fault is None and (STATE in params or RESPONSES in params) and client.era == "modern" and method in MAY_ASK:
+        fault = retry_fault(params)
     if fault is not None:
         return Refusal(INVALID_PARAMS, fault)
     return Call(

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from hub.core.call import READS, Call, Denied, Effect, Json, One
+from hub.core.call import EMPTY, READS, Call, Denied, Effect, Json, One
+from hub.wire.asking import MISSING_CAPABILITY
 from hub.wire.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
 CALL_KEY: Final = "io.mcp-hub/call"
@@ -109,6 +110,21 @@ _ROWS: Final = (
         "Use a client of a newer revision.",
         -31018,
     ),
+    Row(
+        "missing_capability",
+        "The server needs something of the client that the client did not declare for this request.",
+        "Call again with it, from a client that has it.",
+        MISSING_CAPABILITY,
+        "error",
+        400,
+    ),
+    Row(
+        "state_refused",
+        "The requestState of this call is missing, or not valid for it.",
+        "Call again without requestState and inputResponses, to be asked anew.",
+        INVALID_PARAMS,
+        "error",
+    ),
 )
 
 CODES: Final[Mapping[str, Row]] = {row.code: row for row in _ROWS}
@@ -168,6 +184,8 @@ def _error(call: Call, row: Row, denied: Denied) -> Json:
         data["uri"] = call.params.get("uri")
         if call.client.era == "legacy":
             rpc = RESOURCE_NOT_FOUND
+    elif row.code == "missing_capability" and denied.relayed is not None:
+        data.update(denied.relayed.get("data", EMPTY))
     return {"code": rpc, "message": _text(call, row, denied), "data": data}
 
 

@@ -66,7 +66,9 @@ def answer(
         case Asked(requests, state):
             if client.era == "legacy":
                 return denial(call, Denied("input_required", "asked"), request_id, server_info)
-            asked: dict[str, Any] = {"resultType": "input_required", "inputRequests": requests}
+            asked: dict[str, Any] = {"resultType": "input_required"}
+            if requests:
+                asked["inputRequests"] = requests
             if state is not None:
                 asked["requestState"] = state
             asked["_meta"] = {SERVER_INFO_KEY: server_info}

@@ -243,7 +243,6 @@ async def test_server_error_is_passed_whole() -> None:
         {"error": {"code": "1", "message": "x"}},
         {"error": {"code": True, "message": "x"}},
         {"error": {"code": 1}},
-        {"result": {"resultType": "input_required", "inputRequests": {}}},
         {"result": {"resultType": "task", "taskId": "1"}},
         {"result": {"resultType": 7}},
     ],
@@ -254,6 +253,29 @@ async def test_answer_that_is_no_answer_is_garbled(answer: dict[str, Any]) -> No
     wire.correlator.feed({"jsonrpc": "2.0", "id": id, **answer})
     with pytest.raises(Garbled):
         await task
+
+
+@pytest.mark.parametrize(("method", "may"), [("tools/call", True), ("resources/read", True), ("tools/list", False)])
+async def test_only_calls_prompts_and_reads_may_be_answered_with_a_question(method: str, may: bool) -> None:
+    wire = Wire("modern")
+    task, id = await wire.asked(method=method)
+    question = {"resultType": "input_required", "requestState": "s", "odd": 1}
+    wire.answer(id, question)
+    if may:
+        assert await task == question
+    else:
+        with pytest.raises(Garbled, match="question"):
+            await task
+
+
+async def test_a_request_declares_the_capabilities_of_its_own_client() -> None:
+    wire, given = Wire("modern"), exchange()
+    can: Json = {"sampling": {}}
+    given.capabilities = can
+    await wire.asked(given)
+    await wire.asked()
+    declared = [m["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] for m in wire.sent]
+    assert declared == [can, {}]
 
 
 async def test_legacy_result_may_have_a_field_named_result_type() -> None:

@@ -164,7 +164,7 @@ async def test_metadata_of_the_hop_stays_and_the_clients_own_goes_down() -> None
         "com.example/tenant": "x",
     }
     async with Rig() as rig:
-        params = {"name": "srv__t", "_meta": meta, "task": {}, "inputResponses": {}, "requestState": "forged"}
+        params = {"name": "srv__t", "_meta": meta, "task": {}}
         await rig.ask("tools/call", params, One(rig.item()))
         await rig.ask("tools/call", {"name": "srv__t", "_meta": {"progressToken": 1}}, One(rig.item()))
         await rig.ask("tools/call", {"name": "srv__t", "_meta": 5}, One(rig.item()))

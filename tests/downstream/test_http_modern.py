@@ -16,6 +16,7 @@ from hub.core.call import Json
 from hub.core.errors import DownstreamError, Garbled, Late, Lost, NeedsLogin, Oversize, Refused, Unreachable
 from hub.downstream.http import open_http
 from hub.downstream.link import Link
+from hub.wire import jsonrpc
 from tests.downstream.raw_http import (
     END,
     MODERN,
@@ -260,7 +261,7 @@ async def test_misbehaviour_is_told_without_its_payload(data: bytes, error: type
 
 
 @pytest.mark.parametrize("at", ["200 OK", "400 Bad Request", "404 Not Found"])
-@pytest.mark.parametrize("code", [-32602, -32601, -32603, -32021, -1])
+@pytest.mark.parametrize("code", [-32602, -32601, -32603, -32600, -32000, -32021, -1])
 async def test_error_about_the_call_is_handed_over_whole(code: int, at: str) -> None:
     async def answer(got: Got, say: Say) -> None:
         await say(failure(got, code, at, {"x": 2**70}))
@@ -283,12 +284,21 @@ async def test_error_without_an_id_is_the_answer_to_the_only_request_there_is() 
 
 
 @pytest.mark.parametrize(
-    ("code", "at", "words"),
-    [(-32022, "400 Bad Request", "version"), (-32022, "200 OK", "version"), (-32600, "400 Bad Request", "session")],
+    ("id", "code", "at", "said", "words"),
+    [
+        (None, -32022, "400 Bad Request", "no", "version"),
+        (None, -32022, "200 OK", "no", "version"),
+        ("server-error", -32600, "400 Bad Request", "Bad Request", "session"),
+        (None, -32000, "400 Bad Request", "Bad Request", "session"),
+        (1, -32600, "400 Bad Request", "Missing session ID", "session"),
+    ],
 )
-async def test_contradiction_ends_the_link_so_that_it_is_negotiated_anew(code: int, at: str, words: str) -> None:
+async def test_contradiction_ends_the_link_so_that_it_is_negotiated_anew(
+    id: int | str | None, code: int, at: str, said: str, words: str
+) -> None:
     async def answer(got: Got, say: Say) -> None:
-        await say(failure(got, code, at))
+        named = got.message["id"] if id == 1 else id
+        await say(whole(jsonrpc.dumps({"jsonrpc": "2.0", "id": named, "error": {"code": code, "message": said}}), at))
 
     async with modern(answer) as (link, _, heard):
         with pytest.raises(Garbled, match=words):
@@ -328,7 +338,6 @@ async def test_refused_headers_make_the_lists_be_read_again() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"resultType": "input_required", "inputRequests": {}}, "asked for input"),
         ({"resultType": "task", "taskId": "1"}, "type"),
         ([1], "no object"),
     ],
@@ -340,6 +349,16 @@ async def test_result_the_hub_did_not_ask_for_is_garbled(value: Any, words: str)
     async with modern(answer) as (link, _, _):
         with pytest.raises(Garbled, match=words):
             await link.request("tools/call", CALL, exchange())
+
+
+async def test_a_list_answered_with_a_question_is_garbled_and_a_call_is_not() -> None:
+    async def answer(got: Got, say: Say) -> None:
+        await say(result(got, {"resultType": "input_required", "requestState": "s"}))
+
+    async with modern(answer) as (link, _, _):
+        with pytest.raises(Garbled, match="question"):
+            await link.request("tools/list", {}, exchange())
+        assert (await link.request("tools/call", CALL, exchange()))["requestState"] == "s"
 
 
 async def test_silent_server_is_late_and_costs_only_its_own_connection() -> None:

@@ -146,6 +146,24 @@ async def test_modern_server_without_a_common_version_is_not_pressed() -> None:
         assert "initialize" not in server.methods()
 
 
+async def test_server_that_refuses_and_offers_the_same_version_is_asked_again_and_not_taken_for_a_legacy_one() -> None:
+    asked = 0
+
+    async def handle(got: Got, say: Say) -> None:
+        nonlocal asked
+        asked += 1
+        unsure = failure(got, -32022, "400 Bad Request", {"supported": [MODERN], "requested": MODERN})
+        await say(unsure if asked == 1 else discovery(got))
+
+    peer, server = await opened(handle)
+    assert (peer.era, server.methods()) == ("modern", ["server/discover", "server/discover"])
+
+
+async def test_server_that_keeps_refusing_the_version_it_offers_is_asked_only_twice() -> None:
+    server = await refused(server_of(no(-32022, "400 Bad Request", {"supported": [MODERN]})), Unreachable, ".")
+    assert server.methods().count("server/discover") == 2
+
+
 async def test_modern_server_too_slow_for_the_probe_is_asked_once_more() -> None:
     asked = 0
 

@@ -48,6 +48,16 @@ async def test_writes_and_lists_always_go_down(call: Call) -> None:
     assert not shelf.put_there
 
 
+@pytest.mark.parametrize("more", [{"requestState": "s"}, {"inputResponses": {}}])
+async def test_a_later_round_is_neither_answered_from_the_cache_nor_kept(more: Any) -> None:
+    """What one user answered must not be another's result."""
+    below, shelf = Below(), Shelf(Done({"kept": True}))
+    call = a_call(SEE, params={"name": "hr__pay", "arguments": {}, **more})
+    assert await Cache(shelf)(call, below) == Done({}, 2)
+    assert Cache(shelf).passes(call)
+    assert not shelf.put_there
+
+
 @pytest.mark.parametrize(
     "answer",
     [Done({"isError": True}), Asked({}, None), Denied("downstream_down", "down")],

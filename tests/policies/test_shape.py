@@ -138,6 +138,15 @@ async def test_a_result_is_never_mutated() -> None:
     assert json.dumps(result) == before
 
 
+async def test_a_question_larger_than_an_answer_may_be_is_refused_whole() -> None:
+    question = Asked({"k": {"method": "roots/list", "params": {"_meta": {"x": "y" * 600}}}}, "s")
+    assert await Shape(10_000)(a_call(), Below(question)) is question
+    for shape, call in ((Shape(500), a_call()), (Shape(10_000), a_call(obligations=(CAP,)))):
+        denied = await shape(call, Below(question))
+        assert isinstance(denied, Denied)
+        assert denied.code == "too_large"
+
+
 CAP = Obligation("cap", {"bytes": 500})
 MASK = Obligation("mask", {"pattern": r"\d{3}-\d{2}-\d{4}"})
 

@@ -223,3 +223,25 @@ def test_revisions_are_ordered_and_unknown_ones_are_below_all() -> None:
     assert revisions.at_least("2025-06-18", "2025-06-18")
     assert not revisions.at_least("2025-03-26", "2025-06-18")
     assert not revisions.at_least("zzz", "2025-06-18")
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+def test_a_malformed_retry_is_refused_and_a_well_formed_one_is_a_call(method: str) -> None:
+    named = {"name": "n", "uri": "u"}
+    fine = {**named, "inputResponses": {"k": {"action": "accept"}}, "requestState": "s"}
+    made = read(method, fine)
+    assert isinstance(made, Call)
+    assert made.params == fine
+    for wrong in ({"inputResponses": None}, {"inputResponses": {"k": 12345}}, {"requestState": 7}):
+        refused = read(method, {**named, **wrong})
+        assert isinstance(refused, Refusal)
+        assert (refused.code, refused.status) == (-32602, 400)
+
+
+def test_legacy_clients_and_methods_that_ask_nothing_may_use_those_words_as_they_like() -> None:
+    params = {"name": "n", "inputResponses": 5, "requestState": 5}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    client = legacy_client({}, "http", BACK)
+    made = decode(message, call_id="c", who=WHO, endpoint="e", client=client, size_bytes=7, deadline=3.0)
+    assert isinstance(made, Call)
+    assert isinstance(read("tools/list", {"inputResponses": 5}), Call)

@@ -33,6 +33,8 @@ USED = (
     "internal",
     "gone",
     "header_mismatch",
+    "missing_capability",
+    "state_refused",
 )
 READ = call("resources/read", {"uri": "demo+file:///x"})
 
@@ -197,3 +199,26 @@ def test_the_legacy_not_found_is_translated_for_a_modern_client() -> None:
 )
 def test_errors_before_the_pipeline_have_codes_too(rpc: int, code: str) -> None:
     assert denials.refused_code(rpc) == code
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+def test_a_capability_that_lacks_is_the_protocols_own_error_with_its_name(method: str) -> None:
+    relayed = {"code": -32021, "message": "m", "data": {"requiredCapabilities": {"sampling": {}}}}
+    result, error, status = answer(
+        call(method), Denied("missing_capability", "r", "told", Effect.NONE, relayed=relayed)
+    )
+    assert (result, status) == (None, 400)
+    assert error is not None
+    assert error["code"] == -32021
+    assert error["data"]["requiredCapabilities"] == {"sampling": {}}
+    _, bare, _ = answer(call(method), Denied("missing_capability", "r", relayed={"code": -32021, "message": "m"}))
+    assert bare is not None
+    assert list(bare["data"]) == ["_meta"]
+
+
+def test_a_state_that_is_refused_is_an_error_and_no_result_of_a_tool() -> None:
+    result, error, status = answer(call(), Denied("state_refused", "r", "It has expired.", Effect.NONE))
+    assert (result, status) == (None, 200)
+    assert error is not None
+    assert error["code"] == -32602
+    assert "It has expired. Call again without requestState" in error["message"]

@@ -126,6 +126,11 @@ def test_a_question_is_asked_of_a_modern_client(state: str | None) -> None:
     assert ("requestState" in result) is (state is not None)
 
 
+def test_a_question_without_requests_has_no_requests_and_no_question_has_hints() -> None:
+    result = encoded("resources/read", Asked({}, "s")).message["result"]
+    assert result == {"resultType": "input_required", "requestState": "s", "_meta": STAMP}
+
+
 def test_a_question_no_legacy_client_can_be_asked_is_an_error_result() -> None:
     assert encoded("tools/call", Asked({}, None), legacy()).message["result"]["isError"] is True
 
