@@ -23,6 +23,7 @@ from hub.edge.ports import Limits
 from hub.edge.request import Scope
 
 _REFUSALS: Final = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n",
 }
@@ -53,6 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._last = (b"", "", b"", b"")  # how the url of the last request reads: url, path, raw path, query
         self._refused = False
         self._heads = Heads()
+        self._running: Cycle | None = None  # of several that came at once, the one that is being answered
         self._begun = 0  # requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -66,6 +68,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_since = self._body_since = self._stalled_since = self._idle_since = None
+        for cycle in (self._running, *(cast(Cycle, queued) for queued, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.wake()
         super().connection_lost(exc)
         self._lost()
 
@@ -85,7 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._headers_since is not None and self._head_bytes > self._limits.header_bytes:
             self._refuse(431)
-        elif fresh and self._begun == before + 1 and self._headers_since is None:
+        elif fresh and not self._refused and self._begun == before + 1 and self._headers_since is None:
             self._learn(data)
 
     def _again(self, head: Head, body: bytes) -> None:
@@ -94,11 +100,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.cycle = cycle = Cycle(  # type: ignore[assignment]
             head.scope, self.transport, self.flow, self.server_state, self.on_response_complete, keep_alive=True
         )
+        self._running = cycle
         cycle.start_judged(self.loop, self.app, head, body)
 
     def _learn(self, data: bytes) -> None:
         cycle = cast(Cycle, self.cycle)
-        if not cycle.more_body and cycle.keep_alive and not self._refused and not cycle.response_complete:
+        if not cycle.more_body and cycle.keep_alive and not cycle.response_complete:
             cycle.head = self._heads.learn(data, cycle.scope)
 
     def on_message_begin(self) -> None:
@@ -124,7 +131,24 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._head_bytes, self._headers_since, self._is_counted = 0, None, True
         self._body_since = self._time()
-        self._begin()
+        if self._is_clear():
+            self._begin()
+        else:
+            self._refuse(400)
+
+    def _is_clear(self) -> bool:
+        """Whether the request says in one way only to whom it goes, and how it is framed (RFC 9112, 2.5 and 3.2.2)."""
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            return False
+        if self.url.startswith(b"/") or self.url == b"*":
+            return True
+        try:
+            named = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            return False
+        port = b"" if named.port is None else b":%d" % named.port
+        hosts = [value.strip().lower() for name, value in self.headers if name == b"host"]
+        return named.host is not None and hosts == [named.host.lower() + port]
 
     def on_body(self, body: bytes) -> None:
         cycle = cast(Cycle, self.cycle)
@@ -151,7 +175,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            cast(Cycle, cycle).start(self.loop, app)
+            self._running = cast(Cycle, cycle)
+            self._running.start(self.loop, app)
         else:
             self._idle_since = self._time()
 
@@ -210,6 +235,7 @@ class GuardedProtocol(HttpToolsProtocol):
             is_head=scope["method"] == "HEAD",
         )
         if before is None or before.response_complete:
+            self._running = cycle
             cycle.start(self.loop, self.app)
         else:  # pipelined
             self.flow.pause_reading()

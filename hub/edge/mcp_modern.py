@@ -37,7 +37,7 @@ from hub.wire.encode import answer, own_result, refused
 from hub.wire.headers import PARAM_PREFIX, VERSION, routing_mismatch
 from hub.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST
 from hub.wire.pages import Pages
-from hub.wire.revisions import MODERN, is_modern
+from hub.wire.revisions import SUPPORTED, is_modern
 
 _INVALID: Final = Refusal(INVALID_REQUEST, "Invalid request: the body must be one JSON-RPC request or notification")
 
@@ -132,7 +132,7 @@ class ModernEdge:
     async def _discover(self, request: Request, client: Client, call_id: str, send: Send) -> None:
         endpoint = request.endpoint.name
         found: dict[str, Any] = {
-            "supportedVersions": list(MODERN),
+            "supportedVersions": list(SUPPORTED),
             "capabilities": self._ports.catalog.capabilities(endpoint),
         }
         instructions = self._ports.instructions(endpoint, request.who)

@@ -21,7 +21,7 @@ from hub.edge.refused import refuse
 from hub.wire import encode, jsonrpc
 from hub.wire.decode import Refusal, Transport, decode, modern_client, trace
 from hub.wire.pages import Pages
-from hub.wire.revisions import MODERN
+from hub.wire.revisions import SUPPORTED
 
 Message = dict[str, Any]
 Offer = Callable[[Message], bool]
@@ -117,7 +117,7 @@ class ModernChannel:
 
     def _discovery(self) -> Json:
         name = self._endpoint.name
-        result: Message = {"supportedVersions": [*MODERN], "capabilities": self._ports.catalog.capabilities(name)}
+        result: Message = {"supportedVersions": [*SUPPORTED], "capabilities": self._ports.catalog.capabilities(name)}
         if (instructions := self._ports.instructions(name, self._who)) is not None:
             result["instructions"] = instructions
         return result

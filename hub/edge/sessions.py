@@ -5,6 +5,7 @@ Owns lifetimes and the binding of a session to its caller; knows nothing of the 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from secrets import token_urlsafe
@@ -16,6 +17,7 @@ from hub.edge.legacy_session import LegacySession
 from hub.edge.request import Request
 
 SESSION_BYTES: Final = 32
+SWEEP_S: Final = 1.0  # at least, between two looks
 
 Owner = tuple[str, str, str]  # tenant, credential, endpoint
 
@@ -43,6 +45,7 @@ class Sessions:
     ) -> None:
         self._cap, self._idle_s, self._connected, self._clock = cap, idle_s, connected, clock
         self._held: dict[str, Held] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -59,6 +62,7 @@ class Sessions:
         held = Held(token_urlsafe(SESSION_BYTES), owner_of(request), session, self._clock())
         self._held[held.id] = held
         self._connected(1)
+        self._look_again()
         return held
 
     def find(self, request: Request, id: str) -> Held | None:
@@ -86,6 +90,9 @@ class Sessions:
             held.in_flight.cancel_all()
 
     def end_all(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         for held in list(self._held.values()):
             self.end(held)
 
@@ -98,6 +105,17 @@ class Sessions:
                 self.end(held)
             else:
                 self.touch(held)
+
+    def _look_again(self) -> None:
+        """When the longest unused may be idle for too long: nobody else may ever come and cause a sweep."""
+        if self._sweeper is None and self._held:
+            left_s = next(iter(self._held.values())).used + self._idle_s - self._clock()
+            self._sweeper = asyncio.get_running_loop().call_later(max(SWEEP_S, left_s), self._due)
+
+    def _due(self) -> None:
+        self._sweeper = None
+        self.sweep()
+        self._look_again()
 
     def _is_expired(self, held: Held) -> bool:
         return held.is_idle and self._clock() - held.used > self._idle_s

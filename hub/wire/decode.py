@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from hub.core.call import EMPTY, Back, Call, Client, Json, Principal
 from hub.wire.asking import MAY_ASK, RESPONSES, STATE, retry_fault
 from hub.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, is_id
-from hub.wire.revisions import LEGACY, MODERN, counter_offer
+from hub.wire.revisions import MODERN, SUPPORTED, counter_offer
 
 Transport = Literal["http", "sse", "stdio"]
 ParamHeaders = tuple[tuple[str, str], ...]
@@ -149,7 +149,7 @@ def unsupported_version(requested: str) -> Refusal:
     return Refusal(
         UNSUPPORTED_VERSION,
         "Unsupported protocol version",
-        {"supported": [*MODERN, *LEGACY], "requested": requested[:_SELF_CAP]},
+        {"supported": [*SUPPORTED], "requested": requested[:_SELF_CAP]},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 MODERN: Final[tuple[str, ...]] = ("2026-07-28",)
 LEGACY: Final[tuple[str, ...]] = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # newest first
+SUPPORTED: Final[tuple[str, ...]] = (*MODERN, *LEGACY)
 
 LATEST_MODERN: Final = MODERN[0]
 LATEST_LEGACY: Final = LEGACY[0]

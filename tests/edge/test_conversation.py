@@ -12,6 +12,7 @@ from hub.core.call import Call, Denied, Done, Item, Outcome
 from hub.core.ports import Change, Endpoint
 from hub.edge.conversation import Conversation
 from hub.edge.outbox import Outbox
+from hub.wire.revisions import SUPPORTED
 from tests.edge.fakes import CLIENT, FakeCatalog, FakeChanges, FakePipeline, Seen, eventually, fake_ports, item
 
 MODERN = {
@@ -130,7 +131,7 @@ async def test_a_revision_that_initialize_cannot_negotiate_gets_the_newest_legac
 async def test_discover_and_calls_with_the_envelope_are_answered_in_modern_form() -> None:
     async with talk() as t:
         found = (await t.ask(request("server/discover", {"_meta": MODERN})))["result"]
-        assert found["supportedVersions"] == ["2026-07-28"]
+        assert found["supportedVersions"] == [*SUPPORTED]
         assert found["resultType"] == "complete"
         assert found["cacheScope"] == "private"
         answer = (await t.ask(call("echo", 2, modern=True, text="hi")))["result"]

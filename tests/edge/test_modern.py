@@ -12,6 +12,7 @@ from hub.core.call import Call, Denied, Done, Outcome
 from hub.core.ports import Endpoint
 from hub.edge.ports import Limits
 from hub.wire.decode import CAPABILITIES_KEY, INFO_KEY, LEVEL_KEY, VERSION_KEY
+from hub.wire.revisions import SUPPORTED
 from tests.edge.fakes import FakePipeline, eventually, fake_ports
 from tests.edge.harness import META, MODERN_HEADERS, Door, Wire, ask, ask_modern, door, modern, modern_headers, scope
 
@@ -98,10 +99,10 @@ async def test_every_method_of_the_pipeline_is_answered(method: str, params: Any
     assert answer.json["result"]["resultType"] == "complete"
 
 
-async def test_discovery_names_modern_versions_only_and_is_the_endpoints_own() -> None:
+async def test_discovery_names_every_version_newest_first_and_is_the_endpoints_own() -> None:
     it, pipeline = made()
     result = (await ask_modern(it.app, "server/discover")).json["result"]
-    assert result["supportedVersions"] == ["2026-07-28"]
+    assert result["supportedVersions"] == [*SUPPORTED]
     assert result["capabilities"] == it.ports.catalog.capabilities("")
     assert (result["ttlMs"], result["cacheScope"], result["resultType"]) == (0, "private", "complete")
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "mcp-hub"

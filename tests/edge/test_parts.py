@@ -232,6 +232,26 @@ async def test_expired_sessions_are_swept_when_another_opens() -> None:
     assert len(sessions) == 2  # the one that listens and the new one
 
 
+async def test_the_last_sessions_expire_though_nobody_ever_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.edge.sessions.SWEEP_S", 0.01)
+    sessions, clock, seen = _sessions(idle_s=0.02)
+    idle, listening = _open(sessions), _open(sessions)
+    assert idle is not None
+    assert listening is not None
+    listening.listening = True
+    clock.now = 1.0
+    with anyio.fail_after(5):
+        while len(sessions) > 1:
+            await anyio.sleep(0.005)
+        assert sessions.find(make_request(), listening.id) is listening
+        listening.listening = False
+        clock.now = 2.0
+        while len(sessions):
+            await anyio.sleep(0.005)
+    assert sum(seen) == 0
+    sessions.end_all()
+
+
 async def test_at_the_cap_the_oldest_idle_session_of_who_holds_most_goes() -> None:
     sessions, _, _ = _sessions(cap=3)
     other = _open(sessions, OTHER)

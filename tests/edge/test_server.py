@@ -346,3 +346,37 @@ async def test_a_stream_of_changes_ends_with_its_result_when_the_hub_drains() ->
         rest = await client.hear()
         assert b'"id":"L","result"' in rest
         assert rest.endswith(b"0\r\n\r\n")
+
+
+async def test_of_requests_that_came_together_none_goes_on_when_the_connection_is_cut() -> None:
+    """Only the newest used to hear of it: the one that ran went on to its end, for nobody."""
+    it = door(fake_ports())
+    async with served(it.app, QUICK) as (host, port, _):
+        async with peer(host, port) as client:
+            hang = post(modern("tools/call", 1, name="demo__hang", arguments={}))
+            client.say(hang + post(modern("server/discover", 2)))
+            await asyncio.wait_for(it.ports.handle.hanging.wait(), 5)  # type: ignore[attr-defined]
+        await eventually(lambda: it.ports.handle.cancelled != [])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /health",
+        b"GET http://else.example/health HTTP/1.1",
+        b"GET http://127.0.0.1:1/health HTTP/1.1",
+        b"GET else.example:80 HTTP/1.1",
+    ],
+)
+async def test_a_request_line_that_says_something_else_than_the_host_header_is_refused(line: bytes) -> None:
+    app = Plain()
+    async with served(app, QUICK) as (host, port, _), peer(host, port) as client:
+        client.say(line + b"\r\nhost: 127.0.0.1\r\n\r\n")
+        assert (await client.hear()).startswith(b"HTTP/1.1 400")
+    assert app.started == 0
+
+
+async def test_an_absolute_target_that_names_the_same_host_is_served() -> None:
+    async with served(Plain(), QUICK) as (host, port, _), peer(host, port) as client:
+        client.say(b"GET http://127.0.0.1:9/health HTTP/1.1\r\nhost: 127.0.0.1:9\r\nconnection: close\r\n\r\n")
+        assert (await client.hear()).startswith(b"HTTP/1.1 200")
