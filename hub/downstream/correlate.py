@@ -25,6 +25,7 @@ MAX_IN_FLIGHT: Final = 1024
 MAX_SIDE_SENDS: Final = 256  # answers to the server's own requests and cancellations that wait to be written
 SIDE_SEND_S: Final = 5.0
 REMEMBERED: Final = 1024  # abandoned requests whose late answers are told apart from duplicates
+LOUD_S: Final = 600.0  # for so long an abandoned request without an answer may be what a server logs about
 _ABSENT: Final = -32601
 
 
@@ -53,6 +54,7 @@ class Correlator:
         self._pending: dict[int, _Pending] = {}
         self._listeners: dict[int, _Pending] = {}  # those that asked for log messages
         self._abandoned: dict[int, None] = {}
+        self._loud_until: dict[int, float] = {}  # of abandoned requests that may still make the server log
         self._side: set[asyncio.Task[None]] = set()
         self._last_id = 0
         self._closed: str | None = None
@@ -162,6 +164,7 @@ class Correlator:
             pending.answer.set_result(message)
 
     def _kind_of_stray(self, id: int) -> str:
+        self._loud_until.pop(id, None)
         if id in self._abandoned:
             del self._abandoned[id]
             return "late"
@@ -204,8 +207,10 @@ class Correlator:
         """The one request that asked for log messages: streams do not say to which request a message belongs.
 
         Legacy servers log for requests that asked for nothing too, so there it must be the only one in flight: what
-        another caller's request made a server say is not for this one.
+        another caller's request made a server say is not for this one. One that was abandoned counts until its answer.
         """
+        if self._loud_until and max(self._loud_until.values()) > monotonic():
+            return None
         if len(self._listeners) != 1 or (self._revision is None and len(self.in_flight) > 1):
             return None
         return next(iter(self._listeners.values()))
@@ -221,9 +226,12 @@ class Correlator:
             self._aside(self._deliver(jsonrpc.error(id, _ABSENT, words)))
 
     def _abandon(self, id: int, method: str) -> None:
+        if self._revision is None or id in self._listeners:
+            self._loud_until[id] = monotonic() + LOUD_S
         self._abandoned[id] = None
         if len(self._abandoned) > REMEMBERED:
-            del self._abandoned[next(iter(self._abandoned))]
+            self._loud_until.pop(oldest := next(iter(self._abandoned)), None)
+            del self._abandoned[oldest]
         if method != "initialize" and self._closed is None:  # the handshake must not be cancelled
             params = {"requestId": id, "reason": "nobody waits for the answer any more"}
             self._aside(self._deliver(jsonrpc.notification("notifications/cancelled", params)))
