@@ -1,7 +1,7 @@
 """Every check in one command, for people and CI alike.
 
     python -m tests.check            format, lint, types, tests, wheel, journeys
-    python -m tests.check --quick    without the end-to-end and journey tests; under a minute
+    python -m tests.check --quick    without the end-to-end, journey and conformance tests; under a minute
 
 What this machine has no equipment for is skipped and printed; `MCP_HUB_REQUIRE_ALL=1` turns that into a failure.
 """
@@ -19,7 +19,7 @@ from typing import Final
 from tests import equipment
 
 PACKAGES: Final = ("hub", "policies", "connectors", "tests", "conformance")
-SLOW: Final = ("tests/e2e", "tests/journeys")
+SLOW: Final = ("tests/conformance", "tests/e2e", "tests/faults", "tests/journeys")
 
 
 def steps(quick: bool) -> tuple[tuple[str, Sequence[str]], ...]:
@@ -37,7 +37,7 @@ def steps(quick: bool) -> tuple[tuple[str, Sequence[str]], ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.check", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="leave out the end-to-end and journey tests")
+    parser.add_argument("--quick", action="store_true", help="leave out the end-to-end, journey and conformance tests")
     quick = parser.parse_args(argv).quick
     lacks = () if quick else equipment.missing()
     for what in lacks:

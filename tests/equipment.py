@@ -20,6 +20,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 HOME: Final = ROOT / ".equipment"
 NPM: Final = ROOT / "tests" / "e2e" / "npm"
+OFFICIAL: Final = ROOT / "conformance" / "official" / "npm"
+NODE22_PACKAGE: Final = "node@22.23.3"  # the official suite and the Inspector refuse to start on anything older
+NODE22: Final = HOME / "node" / "node_modules" / "node" / "bin" / "node"
 REQUIRE_ALL: Final = os.environ.get("MCP_HUB_REQUIRE_ALL") == "1"
 
 
@@ -60,6 +63,16 @@ def npm_ready() -> bool:
     return shutil.which("node") is not None and npm_server("everything").exists()
 
 
+def official_missing() -> tuple[str, ...]:
+    """What the official conformance suite needs and this checkout does not have, one line each."""
+    lacks = [] if NODE22.exists() else [f"{NODE22_PACKAGE} under .equipment/node"]
+    if not (OFFICIAL / "node_modules" / "@modelcontextprotocol" / "conformance").exists():
+        lacks.append("the npm package of conformance/official/npm")
+    if not OLD_CLIENT.ready:
+        lacks.append(f"python environment {OLD_CLIENT.name!r} ({' '.join(OLD_CLIENT.packages)})")
+    return tuple(lacks)
+
+
 def missing() -> tuple[str, ...]:
     """What the end-to-end tests would like and this checkout does not have, one line each."""
     lacks = [f"python environment {env.name!r} ({' '.join(env.packages)})" for env in ENVIRONMENTS if not env.ready]
@@ -88,15 +101,32 @@ def install_npm() -> str | None:
     return None
 
 
+def install_official() -> str | None:
+    """Install Node 22 and the official suite's runner; the reason in words when this machine cannot."""
+    if shutil.which("npm") is None:
+        return "npm is not on PATH: Node 22 and the official conformance suite are skipped"
+    if not NODE22.exists():
+        print(f"equipment: installing {NODE22_PACKAGE} into .equipment/node", flush=True)
+        home = HOME / "node"
+        home.mkdir(parents=True, exist_ok=True)
+        quiet = ("--silent", "--no-audit", "--no-fund", "--no-save")
+        subprocess.run(["npm", "install", *quiet, "--prefix", str(home), NODE22_PACKAGE], check=True)
+    if not (OFFICIAL / "node_modules").exists():
+        print("equipment: installing the official conformance suite of conformance/official/npm", flush=True)
+        subprocess.run(["npm", "ci", "--silent"], cwd=OFFICIAL, check=True)
+    return None
+
+
 def main() -> int:
     HOME.mkdir(exist_ok=True)
     for env in ENVIRONMENTS:
         install_environment(env)
-    reason = install_npm()
-    if reason is not None:
+    from tests.equipment_clients import install_clients  # it is made of what stands here
+
+    reasons = [reason for reason in (install_npm(), install_official(), install_clients()) if reason is not None]
+    for reason in reasons:
         print(f"equipment: {reason}", file=sys.stderr)
-        return 1 if REQUIRE_ALL else 0
-    return 0
+    return 1 if reasons and REQUIRE_ALL else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The official conformance suite, run against our reference servers and against the hub in front of them."""

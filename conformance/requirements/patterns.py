@@ -1,0 +1,182 @@
+"""Cancellation, timeouts, progress, subscriptions and questions in rounds (`input_required`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conformance.requirements.row import Requirement, deferred, tested
+
+ROWS: Final[tuple[Requirement, ...]] = (
+    tested(
+        "cancel.of-own-requests",
+        "2026-07-28 basic/patterns/cancellation#behavior-requirements",
+        "A cancellation reaches only a request in flight of the same conversation; any other is ignored.",
+        "tests/edge/test_conversation.py::test_a_cancellation_of_something_else_changes_nothing",
+        "tests/edge/test_legacy.py::test_a_cancellation_does_not_cross_sessions",
+        "tests/edge/test_parts.py::test_a_cancellation_reaches_only_its_own_request",
+    ),
+    tested(
+        "cancel.no-answer",
+        "2025-11-25 basic/utilities/cancellation#behavior-requirements",
+        "A cancelled request is stopped downstream and not answered.",
+        "tests/edge/test_legacy.py::test_a_cancelled_request_gets_no_answer",
+        "tests/e2e/test_contract_servers.py::test_a_client_that_cancels_cancels_downstream",
+    ),
+    tested(
+        "cancel.races",
+        "2026-07-28 basic/patterns/cancellation#timing-considerations",
+        "A cancellation that comes early or late harms nothing; late answers are dropped.",
+        "tests/edge/test_conversation.py::test_a_cancellation_that_overtakes_its_request_still_stops_the_answer",
+        "tests/downstream/test_correlate.py::test_late_duplicate_and_foreign_answers_are_counted_and_reach_nobody",
+        "tests/downstream/test_correlate.py::test_caller_cancelled_right_after_the_answer_does_not_have_the_server_told",
+    ),
+    tested(
+        "cancel.initialize-never",
+        "2025-11-25 basic/utilities/cancellation#behavior-requirements",
+        "The hub never cancels `initialize`.",
+        "tests/downstream/test_correlate.py::test_handshake_is_never_cancelled",
+    ),
+    tested(
+        "cancel.client-http-closes",
+        "2026-07-28 basic/patterns/cancellation#transport-specific-cancellation",
+        "To cancel at a modern HTTP server the hub closes the request's connection; at a legacy one it says so.",
+        "tests/downstream/test_http_modern.py::test_cancelling_closes_the_connection_at_once",
+        "tests/downstream/test_http_legacy.py::test_cancelling_tells_the_server",
+    ),
+    tested(
+        "cancel.logged",
+        "2026-07-28 basic/patterns/cancellation#implementation-notes",
+        "A cancelled call is in the log as cancelled.",
+        "tests/edge/test_both_eras.py::test_a_client_that_leaves_is_logged_as_cancelled_by_the_real_pipeline",
+    ),
+    tested(
+        "timeout.established",
+        "2026-07-28 basic/patterns/cancellation#timeouts",
+        "Every request to a server has a time limit, after which the server is told and the caller answered.",
+        "tests/downstream/test_correlate.py::test_silent_server_is_late_and_told_to_stop",
+        "tests/e2e/test_contract_bad_input.py::test_a_server_that_answers_late_is_cut_off_at_its_deadline",
+    ),
+    tested(
+        "timeout.configurable",
+        "2026-07-28 basic/patterns/cancellation#timeouts",
+        "Limits are set per server.",
+        "tests/downstream/test_dispatch.py::test_limits_and_the_way_back_are_those_of_the_spec_and_the_client",
+    ),
+    tested(
+        "timeout.maximum",
+        "2026-07-28 basic/patterns/cancellation#timeouts",
+        "Progress extends the time limit, but never past a hard one.",
+        "tests/downstream/test_correlate.py::test_progress_restarts_the_silence_deadline_but_not_the_hard_one",
+        "tests/downstream/test_http_modern.py::test_progress_restarts_the_silence_but_never_passes_the_hard_deadline",
+    ),
+    tested(
+        "progress.token-type",
+        "2026-07-28 basic/patterns/progress#progress-flow",
+        "A progress token is a string or an integer.",
+        "tests/wire/test_decode.py::test_the_progress_token_is_read",
+    ),
+    tested(
+        "progress.clients-token-back",
+        "2026-07-28 basic/patterns/progress#progress-flow",
+        "The client hears of progress under its own token, the server under the hub's.",
+        "tests/edge/test_back.py::test_progress_carries_the_clients_own_token",
+        "tests/e2e/test_contract_servers.py::test_progress_crosses_to_clients_that_ask_for_it_in_every_era",
+    ),
+    tested(
+        "progress.only-when-asked",
+        "2026-07-28 basic/patterns/progress#behavior-requirements",
+        "Without a token there is no progress, in either direction.",
+        "tests/edge/test_back.py::test_progress_nobody_asked_for_is_dropped",
+        "tests/downstream/test_http_modern.py::test_without_notice_no_progress_is_asked_for",
+        "tests/downstream/test_correlate.py::test_progress_of_a_foreign_token_reaches_nobody",
+    ),
+    tested(
+        "progress.increases",
+        "2026-07-28 basic/patterns/progress#progress-flow",
+        "Progress that does not grow is dropped.",
+        "tests/edge/test_back.py::test_progress_that_does_not_increase_is_dropped",
+        "tests/edge/test_back.py::test_progress_that_is_no_number_is_dropped",
+    ),
+    tested(
+        "progress.stops",
+        "2026-07-28 basic/patterns/progress#implementation-notes",
+        "After the answer there is no progress.",
+        "tests/edge/test_back.py::test_nothing_is_taken_after_close",
+        "tests/edge/test_modern_client.py::test_progress_arrives_in_order_before_the_result",
+    ),
+    tested(
+        "progress.flood",
+        "2026-07-28 basic/patterns/progress#implementation-notes",
+        "A flood of notifications is bounded, and the answer still comes.",
+        "tests/edge/test_modern.py::test_a_flood_of_notifications_is_bounded_and_the_answer_still_comes",
+        "tests/edge/test_back.py::test_a_slow_client_loses_what_does_not_fit_and_it_is_counted",
+    ),
+    tested(
+        "listen.acknowledged-first",
+        "2026-07-28 basic/patterns/subscriptions#acknowledgment",
+        "The first frame of a listen acknowledges what is honoured.",
+        "tests/edge/test_listen.py::test_the_first_frame_acknowledges_what_is_honoured",
+        "tests/edge/test_conversation.py::test_a_listen_is_acknowledged_with_what_is_honoured_and_every_frame_names_it",
+    ),
+    tested(
+        "listen.only-what-was-asked",
+        "2026-07-28 basic/patterns/subscriptions#opening-a-stream",
+        "A listen hears only what it asked for, and of resources only while it may.",
+        "tests/edge/test_listen.py::test_only_what_was_asked_for_is_told",
+        "tests/e2e/test_contract_build.py::test_a_listen_hears_nothing_that_it_did_not_ask_for",
+        "tests/edge/test_listen.py::test_a_resource_is_told_of_under_the_clients_own_uri_while_the_pipeline_allows_it",
+    ),
+    tested(
+        "listen.subscription-id",
+        "2026-07-28 basic/patterns/subscriptions#receiving-notifications",
+        "Every frame and the closing result carry the id of their listen.",
+        "tests/edge/test_conversation.py::test_a_listen_is_acknowledged_with_what_is_honoured_and_every_frame_names_it",
+        "tests/edge/test_listen.py::test_a_drain_closes_the_stream_with_its_result",
+    ),
+    tested(
+        "listen.undeclared-not-honoured",
+        "2026-07-28 basic/patterns/subscriptions#acknowledgment",
+        "What the endpoint does not declare is not honoured, and the acknowledgement says so.",
+        "tests/edge/test_listen.py::test_what_the_endpoint_does_not_declare_is_not_honoured",
+    ),
+    tested(
+        "listen.closed-gracefully",
+        "2026-07-28 basic/patterns/subscriptions#graceful-closure",
+        "A hub that drains closes listens with their result.",
+        "tests/edge/test_listen.py::test_a_drain_closes_the_stream_with_its_result",
+        "tests/edge/test_conversation.py::test_the_end_of_the_hub_gives_a_listen_its_result",
+    ),
+    tested(
+        "listen.cancelled-by-client",
+        "2026-07-28 basic/patterns/subscriptions#cancellation",
+        "A listen that its client cancels ends without a result.",
+        "tests/edge/test_conversation.py::test_a_cancelled_listen_ends_without_a_result",
+    ),
+    tested(
+        "listen.malformed",
+        "2026-07-28 basic/patterns/subscriptions#notification-filter",
+        "A malformed filter is refused; unknown kinds in one are left out.",
+        "tests/edge/test_listen.py::test_a_malformed_filter_is_refused",
+        "tests/edge/test_listen.py::test_a_filter_is_read_without_doubles_and_unknown_kinds",
+    ),
+    tested(
+        "listen.client",
+        "2026-07-28 basic/patterns/subscriptions",
+        "At a modern server the hub listens for the lists it declares; after an end it listens again and lists anew.",
+        "tests/downstream/test_http_stream.py::test_changes_are_heard_and_acknowledgements_are_not",
+        "tests/downstream/test_http_stream.py::test_stream_that_ends_is_opened_again_and_what_was_missed_is_assumed",
+        "tests/downstream/test_stdio.py::test_list_changes_are_told_and_a_modern_server_is_listened_to",
+    ),
+    tested(
+        "listen.stdio-server-cancels",
+        "2026-07-28 basic/patterns/cancellation",
+        "On stdio a hub that tears a listen down sends its result and `notifications/cancelled` for it.",
+        "tests/edge/test_stdio.py::test_stopping_drains_calls_and_closes_listens_with_their_result",
+    ),
+    deferred(
+        "listen.resources-at-modern-server",
+        "2026-07-28 basic/patterns/subscriptions#notification-filter",
+        "Updates of a modern server's resources reach who listens for them.",
+        "The hub's listen at a modern server names lists only; resource updates are told for servers with sessions.",
+    ),
+)
