@@ -1,9 +1,10 @@
-"""What the hub costs and how it waits, measured beside nginx in one run.
+"""What the hub costs and how it waits, measured beside nginx and the gateways of others in one run.
 
-    python -m conformance.bench [--only cost|slow|isolation|start] [--rounds N] [--json FILE]
+    python -m conformance.bench [--only PART]... [--rounds N] [--calls N] [--json FILE] [--check]
 
-Prints a table and writes JSON. Needs nginx for `cost`. Figures are CPU time of the process tree from the kernel's
-accounting; gateways on one core, everything else on the other, under SCHED_BATCH. Quote the ratios.
+Prints a table and writes JSON. Needs nginx; `python -m conformance.bench.equipment` installs the other gateways, and
+what is missing is left out in words. Figures are CPU time of the process tree from the kernel's accounting; gateways
+on one core, everything else on the other, under SCHED_BATCH. Quote the ratios.
 """
 
 from __future__ import annotations
@@ -12,60 +13,77 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from conformance.bench import waiting
-from conformance.bench.cost import measure
+from conformance.bench import calls, controls, lists, memory, targets, waiting
 
-PARTS = ("cost", "slow", "isolation", "start")
+Part = Callable[[Path, calls.Size], dict[str, Any]]
+CASES: Final = {case.name: case for case in calls.CASES}
+
+
+def _measuring(case: calls.Case) -> Part:
+    return lambda folder, size: calls.measure(case, folder, size)
+
+
+PARTS: Final[Mapping[str, Part]] = {
+    **{name: _measuring(case) for name, case in CASES.items()},
+    "lists": lambda folder, size: lists.measure(folder),
+    "memory": lambda folder, size: memory.measure(folder),
+    "slow": lambda folder, size: waiting.slow_tools(folder),
+    "isolation": lambda folder, size: waiting.isolation(folder, size.rounds or 8),
+    "start": lambda folder, size: waiting.start_up(folder),
+    "controls": lambda folder, size: controls.measure(folder, size.rounds or 40, size.calls or 400),
+}
+SHOWN: Final = {"lists": lists.show, "memory": memory.show, "controls": controls.show}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this (repeatable)")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--calls", type=int, default=4000, help="per round, for cost")
+    parser.add_argument("--only", choices=tuple(PARTS), action="append", help="measure only this (repeatable)")
+    parser.add_argument("--rounds", type=int, default=None, help="instead of each part's own number")
+    parser.add_argument("--calls", type=int, default=None, help="of one round, instead of each part's own number")
     parser.add_argument("--json", type=Path, default=None, help="also write everything as JSON to this file")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    results = measured(given.only or tuple(PARTS), calls.Size(given.rounds, given.calls))
+    rows = results["targets"] = targets.judged(results)
+    print("targets:")
+    targets.show(rows)
+    if given.json is not None:
+        given.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 1 if given.check and not all(row["met"] for row in rows) else 0
+
+
+def measured(parts: tuple[str, ...] | list[str], size: calls.Size) -> dict[str, Any]:
     results: dict[str, Any] = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
     }
     with tempfile.TemporaryDirectory(prefix="mcp-hub-bench-") as name:
-        for part in given.only or PARTS:
+        for part in parts:
             print(f"{part}:", flush=True)
-            results[part] = run(part, Path(name), given.rounds, given.calls)
+            began = time.monotonic()
+            results[part] = PARTS[part](Path(name) / part, size)
+            results[part]["took_s"] = round(time.monotonic() - began, 1)
             show(part, results[part])
-    if given.json is not None:
-        given.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
-
-
-def run(part: str, folder: Path, rounds: int, calls: int) -> dict[str, Any]:
-    if part == "cost":
-        return measure(folder, rounds, calls, concurrency=16)
-    if part == "slow":
-        return waiting.slow_tools(folder)
-    if part == "isolation":
-        return waiting.isolation(folder, rounds)
-    return waiting.start_up(folder)
+    return results
 
 
 def show(part: str, result: dict[str, Any]) -> None:
-    print(f"  {result['what']}")
-    if part == "cost":
-        print(f"  {'':8}{'CPU us/call':>12}{'calls/s':>10}{'p50 ms':>9}{'p99 ms':>9}")
-        for name, row in result["rows"].items():
-            figures = f"{row['cpu_us']:12.1f}{row['calls_per_s']:10.0f}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}"
-            print(f"  {name:8}{figures}")
-        ratio = result["hub_to_nginx"]
-        print(f"  hub to nginx: median {ratio['median']:.2f} (min {ratio['min']:.2f}, max {ratio['max']:.2f})")
+    print(f"  {result['what']} ({result['took_s']:.0f} s)")
+    if part in CASES:
+        calls.show(result)
+    elif part in SHOWN:
+        SHOWN[part](result)
     else:
-        print("  " + json.dumps({key: value for key, value in result.items() if key != "what"}))
+        print("  " + json.dumps({key: value for key, value in result.items() if key not in ("what", "took_s")}))
     print(flush=True)
 
 

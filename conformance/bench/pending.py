@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50)
     given = parser.parse_args()
     url = urlsplit(given.url)
-    task = Task(url.hostname or "", url.port or 80, url.path, given.tool, {}, given.token, given.count)
+    task = Task(url.hostname or "", url.port or 80, url.path, given.tool, given.token)
     asyncio.run(hold(task, given.count))
 
 

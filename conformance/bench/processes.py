@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ def started(
         env={**os.environ, **(env or {})},
         preexec_fn=lambda: _place(where),
     )
+    assert child.stdout is not None
     try:
         yield child
     finally:
         with_grace(child)
+        child.stdout.close()
 
 
 def with_grace(child: subprocess.Popen[str]) -> None:
@@ -68,11 +71,13 @@ def first_line(child: subprocess.Popen[str]) -> str:
     return line
 
 
-def tree(pid: int) -> list[int]:
-    """This process and all below it."""
+def tree(pid: int, apart: str = "") -> list[int]:
+    """This process and all below it, but for those below with the word `apart` in their command line, and theirs."""
     found, queue = [], [pid]
     while queue:
         one = queue.pop()
+        if apart and one != pid and apart in command_line(one):
+            continue
         found.append(one)
         for listing in Path(f"/proc/{one}/task").glob("*/children"):
             try:
@@ -82,16 +87,43 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu_ns(pid: int) -> int:
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def move_apart(pid: int, apart: str, where: set[int]) -> int:
+    """Put the servers below a gateway where every other server is; how many there are."""
+    moved = sorted(set(tree(pid)) - set(tree(pid, apart)))
+    for one in moved:
+        os.sched_setaffinity(one, where)
+    return len(moved)
+
+
+def cpu_ns(pid: int, apart: str = "") -> int:
     """Nanoseconds on a processor, of all threads of the process tree that are alive."""
     total = 0
-    for one in tree(pid):
+    for one in tree(pid, apart):
         for stat in Path(f"/proc/{one}/task").glob("*/schedstat"):
             try:
                 total += int(stat.read_text().split()[0])
             except (FileNotFoundError, ProcessLookupError):
                 continue
     return total
+
+
+def quiet(pid: int, within_s: float = 20.0) -> None:
+    """Return once the process tree has next to nothing to do: under 1 ms of CPU in 100 ms, twice in a row."""
+    end, still, before = time.monotonic() + within_s, 0, cpu_ns(pid)
+    while still < 2:
+        if time.monotonic() > end:
+            raise TimeoutError(f"process {pid} is still busy after {within_s:g} s")
+        time.sleep(0.1)
+        now = cpu_ns(pid)
+        still = still + 1 if now - before < 1_000_000 else 0
+        before = now
 
 
 def rss_mb(pid: int) -> float:
@@ -105,21 +137,51 @@ def rss_mb(pid: int) -> float:
     return total / 1024
 
 
-def load(url: str, where: set[int], **options: Any) -> dict[str, Any]:
-    """One run of the load generator in a process of its own."""
+class Load:
+    """A load generator in a process of its own, its connections open."""
+
+    def __init__(self, child: subprocess.Popen[str], url: str) -> None:
+        self._child, self._url = child, url
+
+    def prepare(self) -> None:
+        """Return when all its connections stand: the other side may have closed what was idle."""
+        if self._said("0") != "ready\n":
+            raise self._failed()
+
+    def run(self, calls: int) -> dict[str, Any]:
+        """So many calls. What it says of them is in `load.py`."""
+        answer = self._said(str(calls))
+        if not answer:
+            raise self._failed()
+        result: dict[str, Any] = json.loads(answer)
+        return result
+
+    def _said(self, line: str) -> str:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(line + "\n")
+            self._child.stdin.flush()
+        return self._child.stdout.readline()
+
+    def _failed(self) -> RuntimeError:
+        assert self._child.stderr is not None
+        return RuntimeError(f"the load on {self._url} failed: {self._child.stderr.read()[-800:]}")
+
+
+@contextmanager
+def load(url: str, where: set[int], **options: Any) -> Iterator[Load]:
     command = [sys.executable, "-m", "conformance.bench.load", url]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        preexec_fn=lambda: _place(where),
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"the load on {url} failed: {done.stderr[-800:]}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=lambda: _place(where), **pipes) as child:  # type: ignore[call-overload]
+        try:
+            yield Load(child, url)
+        finally:
+            with suppress(BrokenPipeError):
+                child.stdin.close()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()

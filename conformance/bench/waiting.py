@@ -10,8 +10,7 @@ from statistics import median
 from typing import Any
 
 from conformance.bench import gateways
-from conformance.bench.cost import wait_for_tool
-from conformance.bench.processes import cores, load, started
+from conformance.bench.processes import cores, started
 
 
 def slow_tools(folder: Path) -> dict[str, Any]:
@@ -20,10 +19,10 @@ def slow_tools(folder: Path) -> dict[str, Any]:
     with ExitStack() as stack:
         direct = stack.enter_context(gateways.echo(other_core))
         hub = stack.enter_context(gateways.hub(gateway_core, {"echo": {"url": direct.url}}, folder / "slow"))
-        wait_for_tool(hub, "echo__sleep")
-        options = {"tool": "echo__sleep", "args": '{"ms": 100}', "token": hub.token}
-        load(hub.url, other_core, calls=200, concurrency=200, **options)
-        seen = [load(hub.url, other_core, calls=200, concurrency=200, **options) for _ in range(5)]
+        gateways.wait_for_tools(hub, "echo__sleep")
+        ask = stack.enter_context(hub.loaded(other_core, tool="echo__sleep", args='{"ms": 100}', concurrency=200))
+        ask(200)
+        seen = [ask(200) for _ in range(5)]
         if any(run["wrong"] for run in seen):
             raise RuntimeError(f"wrong answers: {seen[0]['first_wrong']}")
         return {
@@ -39,8 +38,7 @@ def isolation(folder: Path, rounds: int = 10, calls: int = 500) -> dict[str, Any
         downstreams = [stack.enter_context(gateways.echo(other_core)) for _ in range(5)]
         servers = {f"s{number}": {"url": server.url} for number, server in enumerate(downstreams)}
         hub = stack.enter_context(gateways.hub(gateway_core, servers, folder / "isolation"))
-        for name in servers:
-            wait_for_tool(hub, f"{name}__echo")
+        gateways.wait_for_tools(hub, *(f"{name}__echo" for name in servers))
         quiet: list[dict[str, Any]] = []
         busy: list[dict[str, Any]] = []
         measured(hub, other_core, 400)  # warm-up, not counted
@@ -75,7 +73,7 @@ def hang_command(hub: gateways.Gateway) -> list[str]:
 
 def measured(hub: gateways.Gateway, where: set[int], calls: int) -> dict[str, Any]:
     """The mean over four servers of the median and the p99 of `calls` calls each."""
-    runs = [load(hub.url, where, tool=f"s{n}__echo", calls=calls, concurrency=4, token=hub.token) for n in range(4)]
+    runs = [hub.asked(where, calls, tool=f"s{n}__echo", concurrency=4) for n in range(4)]
     if any(run["wrong"] for run in runs):
         raise RuntimeError(f"wrong answers: {runs[0]['first_wrong']}")
     return {key: sum(run[key] for run in runs) / len(runs) for key in ("p50_ms", "p99_ms")}
