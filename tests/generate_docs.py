@@ -19,15 +19,18 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from conformance.bench import page as bench
 from hub.admin.problem_codes import PROBLEMS
 from hub.config import Config, ConfigError, Fault, load
 from hub.config_keys import PARTS, Key, Part
 from hub.edge.rejections import REJECTIONS
 from hub.wire import jsonrpc
 from hub.wire.denials import CODES, HEADER_MISMATCH, refused_code
+from tests.generate_clients_table import clients
+from tests.generate_soak_table import soak
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "hub" / "docs"
-PAGES: Final = ("configuration.md", "errors.md")
+PAGES: Final = ("configuration.md", "errors.md", "clients.md", "soak.md", "performance.md")
 _TABLE = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ENVELOPE: Final = {
     jsonrpc.PARSE_ERROR: "the body is not JSON as the protocol wants it",
@@ -131,6 +134,13 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "envelope": envelope,
     "rejections": rejections,
     "problems": problems,
+    "clients": partial(clients, table),
+    "soak": partial(soak, table),
+    "bench-targets": partial(bench.verdicts, table),
+    "bench-stages": bench.stages,
+    "bench-calls": partial(bench.calls, table),
+    "bench-waits": bench.waits,
+    "bench-controls": partial(bench.controls, table),
 }
 
 

@@ -6,6 +6,7 @@ number of time series is bounded, whatever servers rename.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Final
@@ -63,6 +64,7 @@ class Metrics:
             "mcp_hub_refused", "Requests the hub refused, by code.", ("code",), registry=self.registry
         )
         self.registry.register(_Downstreams(health, availability))
+        self.registry.register(_Tasks())
         self._refused_children: dict[str, Counter] = {}
         for transport in sorted(TRANSPORTS):
             self._connections.labels(transport)
@@ -143,6 +145,20 @@ class _Downstreams(Collector):
             for kind, count in (health.noise or {}).items():
                 noise.add_metric((health.server, kind), float(count))
         yield from (states, restarts, noise)
+
+
+class _Tasks(Collector):
+    """What runs in the event loop at the moment of the scrape: a number that only grows is a leak."""
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            running = len(asyncio.all_tasks())
+        except RuntimeError:  # scraped from where there is no loop
+            return
+        yield GaugeMetricFamily("mcp_hub_tasks", "Tasks of the event loop.", value=float(running))
 
 
 def _labels(call: Call) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import process_time
 
 import pytest
@@ -151,6 +152,19 @@ class Inner:
         self.seen.append(f"finish {record.call.id}")
         if self.failure is not None:
             raise self.failure
+
+
+async def test_tasks_are_told_where_there_is_a_loop_and_follow_what_runs() -> None:
+    found = metrics()
+    before = value(found, "mcp_hub_tasks")
+    assert before is not None
+    more = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    assert value(found, "mcp_hub_tasks") == before + 3
+    for task in more:
+        task.cancel()
+    await asyncio.wait(more)
+    assert value(found, "mcp_hub_tasks") == before
+    assert await asyncio.to_thread(value, found, "mcp_hub_tasks") is None
 
 
 async def test_an_audited_call_is_counted_with_its_time() -> None:

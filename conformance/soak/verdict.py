@@ -1,0 +1,64 @@
+"""What the figures prove, claim by claim. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from conformance.soak.samples import Sample
+
+WARM_UP: Final = 0.2  # of the run: not judged
+FLAT: Final = 0.05  # growth over the rest of it
+POOL: Final = min(32, (os.cpu_count() or 1) + 4)  # workers of the event loop's pool, started when they are needed
+_PAIRS: Final = 400  # samples of which slopes are taken at most
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    claim: str
+    holds: bool
+    seen: str
+
+
+def flat(samples: Sequence[Sample]) -> Claim:
+    """Neither the last quarter nor the slope shows growth. What the hub gives back is no fault."""
+    warm = [sample for sample in samples if sample.at_s >= samples[-1].at_s * WARM_UP]
+    sizes = [float(sample.rss_kb) for sample in warm]
+    quarter = max(1, len(sizes) // 4)
+    first, last = median(sizes[:quarter]), median(sizes[-quarter:])
+    grown = last / first - 1
+    slope = trend([sample.at_s for sample in warm], sizes)
+    drift = slope * (warm[-1].at_s - warm[0].at_s) / median(sizes)
+    seen = (
+        f"{first / 1024:.1f} MB in the first quarter, {last / 1024:.1f} MB in the last ({grown:+.1%}); "
+        f"trend {drift:+.1%} over {warm[-1].at_s - warm[0].at_s:.0f} s, {slope * 3600 / 1024:+.2f} MB an hour"
+    )
+    return Claim(f"resident memory is flat within {FLAT:.0%} after warm-up", max(grown, drift) <= FLAT, seen)
+
+
+def trend(times: Sequence[float], values: Sequence[float]) -> float:
+    """The median of the slopes between samples half a run apart: no single outlier moves it."""
+    half = len(values) // 2
+    if half == 0:
+        return 0.0
+    step = max(1, half // _PAIRS)
+    return median(
+        (values[place + half] - values[place]) / (times[place + half] - times[place])
+        for place in range(0, len(values) - half, step)
+    )
+
+
+def back_to(base: Sample, end: Sample) -> list[Claim]:
+    """Once every caller has left, nothing is held that was not held before the first one came."""
+    words = {"http": "sessions and streams over HTTP", "sse": "sessions over HTTP+SSE", "children": "processes"}
+    claims = []
+    for what in ("descriptors", "tasks", "children", "http", "sse"):
+        before, after = getattr(base, what), getattr(end, what)
+        claim = f"no {words.get(what, what)} left over"
+        claims.append(Claim(claim, 0 <= after <= before, f"{before} before the load, {after} after it"))
+    seen = f"{base.threads} before the load, {end.threads} after it; the pool may have {POOL}"
+    claims.append(Claim("no threads but those of its pool", end.threads < base.threads + POOL, seen))
+    return claims
