@@ -11,6 +11,7 @@ class Cache:
     """Reads only: what may change something always goes down, and an error is never kept."""
 
     name = "cache"
+    steady = True
 
     def __init__(self, cache: ResultCache | None) -> None:
         self._cache = cache

@@ -8,11 +8,13 @@ from hub.core.call import Call, Denied, One, Outcome
 from hub.core.ports import Counters, Next, Rate
 
 Rule = Callable[[Call], tuple[tuple[str, ...], Rate] | None]
-"""The key to count under and its rate, or None when the call is not counted."""
+"""The key to count under and its rate, or None when the call is not counted: that depends on caller and item alone."""
 
 
 class Limit:
     """One unit a call. A counter that fails refuses: no outage gives anybody more."""
+
+    steady = True
 
     def __init__(self, name: str, counters: Counters, rule: Rule) -> None:
         self.name, self._counters, self._rule = name, counters, rule

@@ -55,6 +55,7 @@ class Definitions:
     """
 
     name = "definitions"
+    steady = True
 
     def __init__(self, detector: Detector, mode: Mode, capacity: int = 16_384) -> None:
         self._detector, self._mode, self._capacity = detector, mode, capacity

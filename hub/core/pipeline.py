@@ -29,6 +29,7 @@ from hub.core.call import (
     Target,
     Unresolved,
 )
+from hub.core.passage import Passage, Passes
 from hub.core.ports import Auditor, Next, Passing, Stage
 from hub.core.watch import Watch
 
@@ -61,11 +62,7 @@ class Pipeline:
         """`stages` outermost first; `dispatch` is the only part that reaches a downstream."""
         self.names = (*(s.name for s in stages), dispatch.name)
         self._audit, self._audit_s, self._alarms = audit, audit_s, Alarms()
-        depth = len(stages)
-        below: Next = _Reach(depth, dispatch, audit).run
-        for index in range(depth - 1, -1, -1):
-            below = _Step(index, stages[index], below).run
-        self._run = below
+        self._run = _bound(stages, dispatch, audit)
 
     async def handle(self, call: Call) -> Outcome:
         """Judge, dispatch, log. The answer is logged before it is returned; raises nothing but cancellation."""
@@ -108,6 +105,33 @@ class Pipeline:
         """Nobody waits for the answer any more; the call is logged all the same."""
         with anyio.CancelScope(shield=True):
             await self._close(record, watch, _DENIED_CANCELLED)
+
+
+def _bound(stages: Sequence[Stage], dispatch: Stage, audit: Auditor) -> Next:
+    """The chain, from the innermost step outwards; where several stages in a row may pass, a passage before them."""
+    depth = len(stages)
+    below: Next = _Reach(depth, dispatch, audit).run
+    row: list[tuple[Stage, Passes, Next]] = []
+    after = below  # the row
+    for index in range(depth - 1, -1, -1):
+        stage = stages[index]
+        if not isinstance(stage, Passing):
+            row = []
+        elif not row:
+            after = below
+        step = below = _Step(index, stage, below).run
+        if isinstance(stage, Passing):
+            row = [(stage, stage.passes, step), *row]
+            outermost = index == 0 or not isinstance(stages[index - 1], Passing)
+            if outermost and len(row) > 1:
+                below = Passage(index, row, after, _enter_row).run
+    return below
+
+
+def _enter_row(call: Call, index: int) -> Record:
+    record = _enter(call, index)
+    record.position = index  # the steps count themselves
+    return record
 
 
 class _Step:

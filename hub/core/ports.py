@@ -33,6 +33,15 @@ class Passing(Protocol):
         """Whether it would give this very call to `next` and its answer back as it is. Synchronous, and pure."""
 
 
+@runtime_checkable
+class Steady(Protocol):
+    """What a passing stage may have beside `passes`: it is then asked once for each caller and item."""
+
+    steady: bool
+    """True: where a call is about one item, what `passes` says depends on nothing but the caller (the very principal),
+    the endpoint, the method and the item, for as long as the stage lives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     obligations: tuple[Obligation, ...] = ()

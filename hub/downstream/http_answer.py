@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from hub.core.alarms import Alarms
 from hub.core.call import Json
 from hub.core.errors import DownstreamError, Garbled, Late, Lost, Oversize
+from hub.core.values import value
 from hub.downstream.envelope import rank
 from hub.downstream.h1 import Connection
 from hub.downstream.http_frames import Frames
@@ -27,7 +28,7 @@ LINGER_S: Final = 1.0  # for a stream to end after its answer, so that its conne
 STREAM_FACTOR: Final = 4  # a stream with all its notifications may be this much longer than its answer
 
 
-@dataclass(frozen=True, slots=True)
+@value(eq=False)
 class Reply:
     """What came back. `message` is the answer itself, or what a refusing body says, if it is JSON."""
 
