@@ -7,9 +7,10 @@ holds for a caller and an item as long as the pipeline lives is asked once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from hub.core.call import Call, Item, One, Outcome, Principal
+from hub.core.call import Call, Denied, Item, One, Outcome, Principal
 from hub.core.ports import Next, Stage, Steady
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 KEPT: Final = 8192  # pairs of caller and item; beyond, all is asked anew
 
 Passes = Callable[[Call], bool]
+Forward = Callable[[Call], Call | Denied | None]
 Enter = Callable[[Call, int], "Record"]
 
 
@@ -67,6 +69,40 @@ class Passage:
             self._known[key] = call.who, call.target.item
         record.position = self._index + self._count
         return self._below(call)
+
+
+class Forwards:
+    """Stages in a row that only act on the way down; `rows` are (name, its way down, its step), outermost first."""
+
+    __slots__ = ("_below", "_enter", "_index", "_rows")
+
+    def __init__(self, index: int, rows: Sequence[tuple[str, Forward, Next]], below: Next, enter: Enter) -> None:
+        """As a passage's."""
+        self._index, self._below, self._enter = index, below, enter
+        self._rows = tuple(rows)
+
+    def run(self, call: Call) -> Awaitable[Outcome]:
+        record = self._enter(call, self._index)
+        for name, forward, step in self._rows:
+            try:
+                onward = forward(call)
+            except Exception:  # its own step asks again, and notes what it raises
+                onward = None
+            if onward is None:
+                return step(call)
+            if isinstance(onward, Denied):
+                record.verdicts.append((name, onward, 0.0, monotonic()))
+                return _answered(onward)
+            call, record.position = onward, record.position + 1
+            if onward is not record.call:
+                record.position -= 1
+                self._enter(onward, record.position)
+                record.position += 1
+        return self._below(call)
+
+
+async def _answered(outcome: Outcome) -> Outcome:
+    return outcome
 
 
 def _passed(passes: Passes, call: Call) -> bool:

@@ -29,8 +29,8 @@ from hub.core.call import (
     Target,
     Unresolved,
 )
-from hub.core.passage import Passage, Passes
-from hub.core.ports import Auditor, Next, Passing, Stage
+from hub.core.passage import Forwards, Passage
+from hub.core.ports import Auditor, Forwarding, Next, Passing, Stage
 from hub.core.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -108,24 +108,32 @@ class Pipeline:
 
 
 def _bound(stages: Sequence[Stage], dispatch: Stage, audit: Auditor) -> Next:
-    """The chain, from the innermost step outwards; where several stages in a row may pass, a passage before them."""
+    """The chain, from the innermost step outwards; before a row of stages that need not be run, one step for all."""
     depth = len(stages)
     below: Next = _Reach(depth, dispatch, audit).run
-    row: list[tuple[Stage, Passes, Next]] = []
-    after = below  # the row
+    after, steps, kind = below, list[Next](), None
     for index in range(depth - 1, -1, -1):
         stage = stages[index]
-        if not isinstance(stage, Passing):
-            row = []
-        elif not row:
-            after = below
+        if (own := _kind(stage)) is not kind:
+            after, steps, kind = below, [], own
         step = below = _Step(index, stage, below).run
-        if isinstance(stage, Passing):
-            row = [(stage, stage.passes, step), *row]
-            outermost = index == 0 or not isinstance(stages[index - 1], Passing)
-            if outermost and len(row) > 1:
-                below = Passage(index, row, after, _enter_row).run
+        steps.insert(0, step)
+        if kind is not None and (index == 0 or _kind(stages[index - 1]) is not kind):
+            below = _row(index, stages[index : index + len(steps)], steps, after)
     return below
+
+
+def _kind(stage: Stage) -> type | None:
+    return Passage if isinstance(stage, Passing) else Forwards if isinstance(stage, Forwarding) else None
+
+
+def _row(index: int, stages: Sequence[Stage], steps: Sequence[Next], after: Next) -> Next:
+    pairs = list(zip(stages, steps, strict=True))
+    if isinstance(stages[0], Passing):
+        passing = [(stage, stage.passes, step) for stage, step in pairs if isinstance(stage, Passing)]
+        return Passage(index, passing, after, _enter_row).run
+    forwarding = [(stage.name, stage.forward, step) for stage, step in pairs if isinstance(stage, Forwarding)]
+    return Forwards(index, forwarding, after, _enter_row).run
 
 
 def _enter_row(call: Call, index: int) -> Record:
