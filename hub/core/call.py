@@ -146,6 +146,20 @@ class Client:
     param_headers: tuple[tuple[str, str], ...] | None = None  # modern HTTP: its Mcp-Param-* headers, to be checked
     back: Back = field(default_factory=Mute)
 
+    def heard_by(self, back: Back) -> Client:
+        """The same on the way of another call."""
+        return Client(
+            self.era,
+            self.revision,
+            self.capabilities,
+            self.info,
+            self.log_level,
+            self.wants_progress,
+            self.transport,
+            self.param_headers,
+            back,
+        )
+
 
 READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete", "tasks/get"})
 
