@@ -6,6 +6,7 @@ holds for a caller and an item as long as the pipeline lives is asked once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ from hub.core.ports import Next, Stage, Steady
 
 if TYPE_CHECKING:
     from hub.core.pipeline import Record
+
+log = logging.getLogger(__name__)
 
 KEPT: Final = 8192  # pairs of caller and item; beyond, all is asked anew
 
@@ -90,15 +93,24 @@ class Forwards:
                 onward = None
             if onward is None:
                 return step(call)
+            if isinstance(onward, Call):
+                onward = self._onward(name, onward, record)
             if isinstance(onward, Denied):
                 record.verdicts.append((name, onward, 0.0, monotonic()))
                 return _answered(onward)
-            call, record.position = onward, record.position + 1
-            if onward is not record.call:
-                record.position -= 1
-                self._enter(onward, record.position)
-                record.position += 1
+            call = onward
+            record.position += 1
         return self._below(call)
+
+    def _onward(self, name: str, onward: Call, record: Record) -> Call | Denied:
+        """The call as it goes on, unless it became another one than it may."""
+        try:
+            if onward is not record.call:
+                self._enter(onward, record.position)
+        except RuntimeError:
+            log.exception("stage %s forwarded what it may not", name)
+            return Denied("internal", f"{name}: RuntimeError")
+        return onward
 
 
 async def _answered(outcome: Outcome) -> Outcome:
