@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from hub.edge.request import Scope
-from hub.wire.repeated import cut
+from hub.wire.repeated import body_at, cut
 
 KEPT: Final = 16  # of one connection
 _FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
@@ -29,20 +29,26 @@ class Head:
 class Heads:
     """One connection's. It answers only for bytes that the parser saw whole, from their first to their last."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_last")
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, Head] = {}
+        self._kept: dict[tuple[bytes, bytes], Head] = {}
+        self._last: tuple[bytes, bytes] | None = None  # of the request before: mostly of the next as well
 
     def find(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body of `data`, when it is one whole request whose head was judged before."""
-        if not self._kept:
+        last = self._last
+        if last is None:
             return None
-        found = cut(data)
-        if found is None:
-            return None
-        head = self._kept.get(found[0])
-        return None if head is None or head.judged is None else (head, data[found[2] :])
+        begin = body_at(data, *last)
+        if not begin:
+            found = cut(data)
+            if found is None or found not in self._kept:
+                return None
+            last = self._last = found
+            begin = body_at(data, *last)
+        head = self._kept[last]
+        return None if head.judged is None else (head, data[begin:])
 
     def learn(self, data: bytes, scope: Scope) -> Head | None:
         """Remember the head of `data`, which the parser took for one whole request with this scope."""
@@ -53,7 +59,8 @@ class Heads:
             return None
         if len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
-        head = self._kept[found[0]] = Head(scope)
+        head = self._kept[found] = Head(scope)
+        self._last = found
         return head
 
 
