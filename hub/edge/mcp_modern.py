@@ -7,6 +7,7 @@ when there is something to tell first. Decides nothing about items.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -77,13 +78,7 @@ class ModernEdge:
             connected=self._connected,
             alarms=self._alarms,
         )
-        client: Client | Refusal
-        if said is not None:
-            client = said[1].heard_by(exchange)
-        else:
-            client = modern_client(params, exchange, "http", _param_headers(request))
-            if request.head is not None and queue is None and isinstance(client, Client):
-                request.head.said = params["_meta"], client  # most clients say the same each time: 4 us
+        client = _client(params, exchange, request, queue is None) if said is None else said[1].heard_by(exchange)
         checked = _checked(message, params, client, request)
         if isinstance(checked, Refusal):
             await self._refuse(send, checked, message["id"], call_id)
@@ -179,6 +174,21 @@ class ModernEdge:
         encoded = refused(refusal, request_id=request_id, call_id=call_id)
         self._ports.refused(encoded.message["error"]["data"]["_meta"]["io.mcp-hub/code"])
         await respond(send, encoded.status, jsonrpc.dumps(encoded.message), ((CALL_ID, call_id.encode()),))
+
+
+def _client(params: Json, exchange: Exchange, request: Request, is_told_nothing: bool) -> Client | Refusal:
+    """Who calls; most clients say the same each time, and then it is read once for a head: 4 us."""
+    client = modern_client(params, exchange, "http", _param_headers(request))
+    if request.head is not None and is_told_nothing and isinstance(client, Client) and _is_words(params["_meta"]):
+        request.head.said = params["_meta"], client
+    return client
+
+
+def _is_words(value: Any) -> bool:
+    """No number and no boolean anywhere: those compare equal where JSON tells them apart (1, 1.0, true)."""
+    if isinstance(value, Mapping):
+        return all(_is_words(inner) for inner in value.values())
+    return value is None or isinstance(value, str)
 
 
 def _checked(message: Json, params: Json, client: Client | Refusal, request: Request) -> Client | Refusal:
