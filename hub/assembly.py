@@ -55,7 +55,7 @@ from policies.cache import Cache
 from policies.detectors.scan import RuleDetector
 from policies.endpoint import Selection
 from policies.facts import Facts
-from policies.limit import Limit, per_caller, per_item
+from policies.limit import Limit, LimitSome, per_caller, per_item
 from policies.pins import Pins
 from policies.resolve import Resolve
 from policies.results import CheckResult
@@ -107,7 +107,9 @@ def stages(config: Config, p: StagePorts) -> tuple[Stage, ...]:
         Facts(p.attributes),  # the only look-ups rules may use: gates stay pure
         GateStage(Authorize(config.policy_version)),  # before validation: a schema error would describe a hidden item
         CheckArguments(schemas),  # before quota and budget: a malformed call costs nothing
-        Limit("limit_item", p.counters, per_item(rates)),  # after authorize: a refused call uses nobody's quota
+        LimitSome(
+            Limit("limit_item", p.counters, per_item(rates))
+        ),  # after authorize: a refused call uses nobody's quota
         Approve(p.approvals),  # a human's yes, bound to these arguments
         Budget(p.ledger),  # around everything that can spend
         Route(p.router),  # model-routing hook: which variant of a server takes the call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from hub import VERSION
@@ -48,9 +48,9 @@ class LiveEndpoints(Mapping[str, Endpoint]):
 def edge_ports(parts: Parts) -> EdgePorts:
     current, activity, tracing = parts.current, parts.activity, parts.telemetry.tracing
 
-    async def handle(call: Call) -> Outcome:
+    def handle(call: Call) -> Awaitable[Outcome]:
         activity.touch()
-        return await current.pipeline.handle(call if tracing is None else tracing.entered(call))
+        return current.pipeline.handle(call if tracing is None else tracing.entered(call))
 
     ports = EdgePorts(
         handle=handle,

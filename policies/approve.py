@@ -10,6 +10,7 @@ class Approve:
     """Refuses what has no approval and needs one. Without approvals configured, every call passes."""
 
     name = "approve"
+    steady = True
 
     def __init__(self, approvals: Approvals | None) -> None:
         self._approvals = approvals

@@ -21,6 +21,7 @@ _NOT_TOOL = Denied("policy", "authorize: no granted tool pattern matches")
 
 class Authorize:
     name = "authorize"
+    steady = True
 
     def __init__(self, policy_version: str) -> None:
         self.policy_version = policy_version

@@ -17,6 +17,7 @@ class Budget:
     """Around everything that can spend. A hold is settled exactly once, whatever happens below."""
 
     name = "budget"
+    steady = True
 
     def __init__(self, ledger: Ledger | None, settle_s: float = 5.0) -> None:
         """A ledger that takes longer to settle keeps the hold: too little is spendable then, never too much."""

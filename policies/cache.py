@@ -14,6 +14,7 @@ class Cache:
 
     def __init__(self, cache: ResultCache | None) -> None:
         self._cache = cache
+        self.steady = cache is None  # what a later round is depends on its params
 
     def passes(self, call: Call, /) -> bool:
         return self._cache is None or call.writes or not isinstance(call.target, One) or _is_later_round(call)

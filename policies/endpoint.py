@@ -20,6 +20,7 @@ _WRITES: Final = Denied("policy", "endpoint: it is read-only, and this tool may 
 
 class Selection:
     name = "endpoint"
+    steady = True
 
     def __init__(self, endpoints: Callable[[str], Endpoint | None]) -> None:
         """`endpoints`: the one of that name, or None."""

@@ -10,6 +10,7 @@ from hub.core.ports import Attributes, Next
 
 class Facts:
     name = "facts"
+    steady = True
 
     def __init__(self, attributes: Attributes | None) -> None:
         """None: there is nothing to look up."""

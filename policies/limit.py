@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hub.core.call import Call, Denied, One, Outcome
-from hub.core.ports import Counters, Next, Rate
+from hub.core.ports import AtOnce, Counters, Next, Rate
 
 Rule = Callable[[Call], tuple[tuple[str, ...], Rate] | None]
-"""The key to count under and its rate, or None when the call is not counted."""
+"""The key to count under and its rate, or None when the call is not counted: that depends on caller and item alone."""
 
 
 class Limit:
@@ -16,9 +16,20 @@ class Limit:
 
     def __init__(self, name: str, counters: Counters, rule: Rule) -> None:
         self.name, self._counters, self._rule = name, counters, rule
+        self._take_now = counters.take_now if isinstance(counters, AtOnce) else None
 
-    def passes(self, call: Call, /) -> bool:
-        return self._rule(call) is None
+    def counts(self, call: Call) -> bool:
+        return self._rule(call) is not None
+
+    def forward(self, call: Call, /) -> Call | Denied | None:
+        counted = self._rule(call)
+        if counted is None:
+            return call
+        if self._take_now is None:
+            return None
+        key, rate = counted
+        wait_s = self._take_now((call.who.tenant, call.who.credential, self.name, *key), rate)
+        return call if wait_s <= 0 else self._denied(rate, wait_s)
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         counted = self._rule(call)
@@ -26,9 +37,25 @@ class Limit:
             return await next(call)
         key, rate = counted
         wait_s = await self._counters.take((call.who.tenant, call.who.credential, self.name, *key), rate)
-        if wait_s <= 0:
-            return await next(call)
+        return await next(call) if wait_s <= 0 else self._denied(rate, wait_s)
+
+    def _denied(self, rate: Rate, wait_s: float) -> Denied:
         return Denied("rate_limited", f"{self.name}: over {rate.per_minute:g} a minute", retry_after_s=wait_s)
+
+
+class LimitSome:
+    """The same for a rule that counts few calls: the others are not even looked at twice."""
+
+    steady = True
+
+    def __init__(self, limit: Limit) -> None:
+        self.name, self._limit = limit.name, limit
+
+    def passes(self, call: Call, /) -> bool:
+        return not self._limit.counts(call)
+
+    async def __call__(self, call: Call, next: Next, /) -> Outcome:
+        return await self._limit(call, next)
 
 
 def per_caller(rate: Rate) -> Rule:

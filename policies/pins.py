@@ -13,6 +13,7 @@ class Pins:
     """The comparison is the catalogue's, made once per list: `Item.changed`."""
 
     name = "pins"
+    steady = True
 
     def decide(self, call: Call, item: Item, arguments: Json | AnyArguments) -> Allowed | Denied:
         return _CHANGED if item.changed else _ALLOWED

@@ -32,6 +32,12 @@ class Resolve:
         self._catalog = catalog
         self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
 
+    def forward(self, call: Call, /) -> Call | Denied | None:
+        target = self._target(call)
+        if not isinstance(target, Denied):
+            return call.about(target, call.record)
+        return None if target.code == "unknown_item" else target
+
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         target = self._target(call)
         if isinstance(target, Denied) and target.code == "unknown_item":  # the wait tells nothing: all names wait alike

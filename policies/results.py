@@ -19,6 +19,7 @@ class CheckResult:
     """`warn` notes what does not fit and passes it on, `strict` refuses it. Error results are never looked at."""
 
     name = "results"
+    steady = True
 
     def __init__(self, schemas: Schemas, mode: Mode) -> None:
         self._schemas, self._mode = schemas, mode

@@ -12,6 +12,7 @@ class Route:
     """Sends a call where the router says. A router that fails refuses: it may be what keeps data in its region."""
 
     name = "route"
+    steady = True
 
     def __init__(self, router: Router | None) -> None:
         self._router = router

@@ -21,11 +21,10 @@ from hub.core.call import (
     Done,
     Item,
     Json,
-    Listed,
     One,
     Outcome,
-    Several,
 )
+from hub.core.gate import GateStage
 from hub.core.ports import Allowed, Next
 from policies.detectors.rules import Surface
 from policies.detectors.scan import Detector, Finding
@@ -55,6 +54,7 @@ class Definitions:
     """
 
     name = "definitions"
+    steady = True
 
     def __init__(self, detector: Detector, mode: Mode, capacity: int = 16_384) -> None:
         self._detector, self._mode, self._capacity = detector, mode, capacity
@@ -93,80 +93,94 @@ class Screen:
     def __init__(self, detector: Detector, modes: ScreenModes) -> None:
         self._detector, self._modes = detector, modes
         self.definitions = Definitions(detector, modes.descriptions)
+        self._hides = GateStage(self.definitions)
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         target = call.target
-        if isinstance(target, One):
-            return await self._one(call, target.item, next)
-        if isinstance(target, Several):
-            return await next(replace(call, target=Several(self._shown(call, target.items))))
-        outcome = await next(call)
-        return Listed(self._shown(call, outcome.items)) if isinstance(outcome, Listed) else outcome
-
-    def _shown(self, call: Call, items: tuple[Item, ...]) -> tuple[Item, ...]:
-        return tuple(item for item in items if isinstance(self.definitions.decide(call, item, {}), Allowed))
-
-    async def _one(self, call: Call, item: Item, next: Next) -> Outcome:
-        modes, notes = self._modes, list(self.definitions.notes(item))
+        if not isinstance(target, One):
+            return await self._hides(call, next)
+        modes, notes = self._modes, self.definitions.notes(target.item)
         if notes and modes.descriptions == "block":
-            return self.definitions.hidden(item)
+            return self.definitions.hidden(target.item)
         if modes.arguments != "off":
-            given = {key: value for key, value in call.params.items() if key not in _NOT_ARGUMENTS}
-            found = await self._found(given, "argument")
-            if found and modes.arguments == "block":
-                return Denied("screened", ", ".join(found), told=f"The arguments were held back ({', '.join(found)}).")
-            notes += found
+            text = _given(call.params)
+            found = self._short(text, "argument") if len(text) <= _INLINE_CHARS else await self._long(text, "argument")
+            if found:
+                if modes.arguments == "block":
+                    told = f"The arguments were held back ({', '.join(found)})."
+                    return Denied("screened", ", ".join(found), told=told)
+                notes += found
         if modes.results == "off":
             return _noted(await next(call), notes)
         client = call.client
         if client.wants_progress or client.log_level is not None:
-            back = _ScreenedBack(client.back, self._detector, modes.results == "block", notes)
-            call = replace(call, client=replace(client, back=back))
+            return await self._heard(call, next, notes)
         return await self._answer(await next(call), notes, call.id)
 
-    async def _answer(self, outcome: Outcome, notes: list[str], call_id: str) -> Outcome:
+    async def _heard(self, call: Call, next: Next, notes: tuple[str, ...]) -> Outcome:
+        """A call that is told of its progress: what is found there stands among the notes."""
+        client = call.client
+        back = _ScreenedBack(client.back, self._detector, self._modes.results == "block", list(notes))
+        outcome = await next(replace(call, client=replace(client, back=back)))
+        return await self._answer(outcome, tuple(back.notes), call.id)
+
+    async def _answer(self, outcome: Outcome, notes: tuple[str, ...], call_id: str) -> Outcome:
         if isinstance(outcome, Done):
-            found = await self._found(outcome.result, "result")
+            said: Any = outcome.result
         elif isinstance(outcome, Asked):
-            found = await self._found(outcome.requests, "result")
+            said = outcome.requests
         elif isinstance(outcome, Denied) and outcome.relayed is not None:  # a server's own error is its words too
-            found = await self._found(outcome.relayed, "result")
+            said = outcome.relayed
         else:
             return outcome
-        if found and self._modes.results == "block":
+        text = "\n".join(strings(said))
+        found = self._short(text, "result") if len(text) <= _INLINE_CHARS else await self._long(text, "result")
+        if not found:
+            return _noted(outcome, notes) if notes else outcome
+        if self._modes.results == "block":
             told = f"The answer was held back: it reads like instructions to an assistant ({', '.join(found)})."
             return Denied("screened", ", ".join(found), told=told)
-        if found and not isinstance(outcome, Done):
+        if not isinstance(outcome, Done):
             log.warning("what the downstream says in call %s reads like an attack: %s", call_id, ", ".join(found))
-        return _noted(outcome, [*notes, *found]) if notes or found else outcome
+        return _noted(outcome, notes + found)
 
-    async def _found(self, value: Any, surface: Surface) -> tuple[str, ...]:
-        text = "\n".join(strings(value))
-        if len(text) <= _INLINE_CHARS:
-            return _notes(self._detector.scan(text, surface), surface)
+    def _short(self, text: str, surface: Surface) -> tuple[str, ...]:
+        findings = self._detector.scan(text, surface)
+        return _notes(findings, surface) if findings else ()
+
+    async def _long(self, text: str, surface: Surface) -> tuple[str, ...]:
         return _notes(await anyio.to_thread.run_sync(self._detector.scan, text, surface), surface)
+
+
+def _given(params: Json) -> str:
+    """What of a request is its caller's own words."""
+    given = {}
+    for key in params:
+        if key not in _NOT_ARGUMENTS:
+            given[key] = params[key]
+    return "\n".join(strings(given))
 
 
 class _ScreenedBack:
     """Progress and log messages of one call, screened like its answer."""
 
     def __init__(self, back: Back, detector: Detector, blocks: bool, notes: list[str]) -> None:
-        self._back, self._detector, self._blocks, self._notes = back, detector, blocks, notes
+        self._back, self._detector, self._blocks, self.notes = back, detector, blocks, notes
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         text = "\n".join(strings(params))[:_INLINE_CHARS]
         found = _notes(self._detector.scan(text, "result"), "result")
-        if found and len(self._notes) < _NOTES:
-            self._notes.extend(found)
+        if found and len(self.notes) < _NOTES:
+            self.notes.extend(found)
         if not (found and self._blocks):
             self._back.notify(method, params)
 
 
-def _noted(outcome: Outcome, notes: list[str]) -> Outcome:
+def _noted(outcome: Outcome, notes: tuple[str, ...]) -> Outcome:
     if not notes or not isinstance(outcome, Done):
         return outcome
     return replace(outcome, notes=(*outcome.notes, *dict.fromkeys(notes[:_NOTES])))
 
 
 def _notes(findings: tuple[Finding, ...], surface: Surface) -> tuple[str, ...]:
-    return () if not findings else tuple(f"screen:{surface}:{finding.rule}" for finding in findings[:3])
+    return tuple(f"screen:{surface}:{finding.rule}" for finding in findings[:3])

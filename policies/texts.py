@@ -30,13 +30,13 @@ def strings(value: Any) -> list[str]:
         if kind is str:
             found.append(here)
         elif kind is list:
-            left.extend(here)
+            left += here
         elif kind in _SCALARS:
             continue
         elif kind is dict or isinstance(here, Mapping):
-            found.extend(here)
-            binary = binary_key(here)
-            left.extend(here.values() if binary is None else [child for key, child in here.items() if key != binary])
+            found += here
+            binary = binary_key(here) if "type" in here or "blob" in here else None
+            left += here.values() if binary is None else [child for key, child in here.items() if key != binary]
         elif isinstance(here, list | tuple):
             left.extend(here)
         elif isinstance(here, str):
@@ -48,7 +48,8 @@ def binary_key(block: Mapping[str, Any]) -> str | None:
     """The key of this object that holds base64 bytes, or None."""
     if "blob" in block and isinstance(block.get("uri"), str):
         return "blob"
-    return "data" if block.get("type") in _BLOCKS else None
+    kind = block.get("type")
+    return "data" if type(kind) is str and kind in _BLOCKS else None  # in a schema it may be a list of types
 
 
 def masked(value: Any, change: Callable[[str], str]) -> Any:

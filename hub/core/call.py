@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from hub.core.values import value
+
 if TYPE_CHECKING:
     from hub.core.pipeline import Record
 
@@ -64,7 +66,7 @@ class Item:
     changed: bool = False  # differs from what was approved, on a server whose pins quarantine
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class One:
     item: Item  # tools/call, prompts/get, resources/read, completion/complete
 
@@ -130,7 +132,7 @@ class Mute:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Client:
     """The program that calls. Self-declared and display-only, but for era, revision and `back`."""
 
@@ -144,11 +146,25 @@ class Client:
     param_headers: tuple[tuple[str, str], ...] | None = None  # modern HTTP: its Mcp-Param-* headers, to be checked
     back: Back = field(default_factory=Mute)
 
+    def heard_by(self, back: Back) -> Client:
+        """The same on the way of another call."""
+        return Client(
+            self.era,
+            self.revision,
+            self.capabilities,
+            self.info,
+            self.log_level,
+            self.wants_progress,
+            self.transport,
+            self.param_headers,
+            back,
+        )
+
 
 READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete", "tasks/get"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Call:
     id: str  # hub-minted; the key of every audit entry of this call
     who: Principal  # travels here, never in a contextvar
@@ -197,7 +213,7 @@ class Call:
         return isinstance(target, One) and target.item.writes and self.method not in READS
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Done:
     result: Json  # as the downstream sent it; a tool's own isError is still Done
     size_bytes: int = 0  # of the downstream's message
@@ -210,7 +226,7 @@ class Asked:
     state: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Listed:
     items: tuple[Item, ...]  # the whole catalogue; pages are cut on the way out
 

@@ -19,7 +19,7 @@ from hub.core.call import (
     Several,
     Unresolved,
 )
-from hub.core.ports import Allowed, Gate, Next
+from hub.core.ports import Allowed, Gate, Next, Steady
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class GateStage:
 
     def __init__(self, gate: Gate) -> None:
         self.gate, self.name = gate, gate.name
+        self.steady = isinstance(gate, Steady) and gate.steady
 
     def passes(self, call: Call, /) -> bool:
         target = call.target

@@ -16,6 +16,7 @@ SERVER_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,23}")
 NAME_CAP: Final = 48  # hosts put a prefix of their own before it, and model APIs stop at 64
 SEPARATOR: Final = "__"
 _ARRAYS: Final = (list, tuple)
+_LISTS: Final = ("content", "contents", "messages")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -78,12 +79,20 @@ def publish_definition(shown: Json, rename: Callable[[str], str]) -> Json:
 def publish_result(result: Json, rename: Callable[[str], str]) -> Json:
     """A result whose structured uris (contents, links, embedded resources) are public. Texts are never rewritten."""
     changed: dict[str, Any] = {}
-    for key in ("content", "contents", "messages"):
+    for key in _LISTS:
         blocks = result.get(key)
-        if blocks is not None and isinstance(blocks, _ARRAYS):
-            renamed = [_publish_block(key, block, rename) for block in blocks]
-            if any([new is not old for new, old in zip(renamed, blocks, strict=True)]):
-                changed[key] = renamed
+        if blocks is None or not isinstance(blocks, _ARRAYS):
+            continue
+        renamed = None
+        for at, block in enumerate(blocks):
+            if key == "content" and type(block) is dict and block.get("type") == "text":
+                continue
+            new = _publish_block(key, block, rename)
+            if new is not block:
+                renamed = renamed or list(blocks)
+                renamed[at] = new
+        if renamed is not None:
+            changed[key] = renamed
     return {**result, **changed} if changed else result
 
 

@@ -29,7 +29,8 @@ from hub.core.call import (
     Target,
     Unresolved,
 )
-from hub.core.ports import Auditor, Next, Passing, Stage
+from hub.core.passage import Forwards, Passage
+from hub.core.ports import Auditor, Forwarding, Next, Passing, Stage
 from hub.core.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,7 @@ class Pipeline:
         """`stages` outermost first; `dispatch` is the only part that reaches a downstream."""
         self.names = (*(s.name for s in stages), dispatch.name)
         self._audit, self._audit_s, self._alarms = audit, audit_s, Alarms()
-        depth = len(stages)
-        below: Next = _Reach(depth, dispatch, audit).run
-        for index in range(depth - 1, -1, -1):
-            below = _Step(index, stages[index], below).run
-        self._run = below
+        self._run = _bound(stages, dispatch, audit)
 
     async def handle(self, call: Call) -> Outcome:
         """Judge, dispatch, log. The answer is logged before it is returned; raises nothing but cancellation."""
@@ -108,6 +105,41 @@ class Pipeline:
         """Nobody waits for the answer any more; the call is logged all the same."""
         with anyio.CancelScope(shield=True):
             await self._close(record, watch, _DENIED_CANCELLED)
+
+
+def _bound(stages: Sequence[Stage], dispatch: Stage, audit: Auditor) -> Next:
+    """The chain, from the innermost step outwards; before a row of stages that need not be run, one step for all."""
+    depth = len(stages)
+    below: Next = _Reach(depth, dispatch, audit).run
+    after, steps, kind = below, list[Next](), None
+    for index in range(depth - 1, -1, -1):
+        stage = stages[index]
+        if (own := _kind(stage)) is not kind:
+            after, steps, kind = below, [], own
+        step = below = _Step(index, stage, below).run
+        steps.insert(0, step)
+        if kind is not None and (index == 0 or _kind(stages[index - 1]) is not kind):
+            below = _row(index, stages[index : index + len(steps)], steps, after)
+    return below
+
+
+def _kind(stage: Stage) -> type | None:
+    return Passage if isinstance(stage, Passing) else Forwards if isinstance(stage, Forwarding) else None
+
+
+def _row(index: int, stages: Sequence[Stage], steps: Sequence[Next], after: Next) -> Next:
+    pairs = list(zip(stages, steps, strict=True))
+    if isinstance(stages[0], Passing):
+        passing = [(stage, stage.passes, step) for stage, step in pairs if isinstance(stage, Passing)]
+        return Passage(index, passing, after, _enter_row).run
+    forwarding = [(stage.name, stage.forward, step) for stage, step in pairs if isinstance(stage, Forwarding)]
+    return Forwards(index, forwarding, after, _enter_row).run
+
+
+def _enter_row(call: Call, index: int) -> Record:
+    record = _enter(call, index)
+    record.position = index  # the steps count themselves
+    return record
 
 
 class _Step:

@@ -33,6 +33,26 @@ class Passing(Protocol):
         """Whether it would give this very call to `next` and its answer back as it is. Synchronous, and pure."""
 
 
+@runtime_checkable
+class Forwarding(Protocol):
+    """What a stage may have beside its `__call__` that only acts on the way down: it then costs no coroutine.
+
+    A stage that forwards a call is not run, and stands in no record; one that denies stands in it.
+    """
+
+    def forward(self, call: Call, /) -> Call | Denied | None:
+        """What it would give to `next`, or answer with; None where it has to be run. Synchronous; asked once a call."""
+
+
+@runtime_checkable
+class Steady(Protocol):
+    """What a passing stage may have beside `passes`: it is then asked once for each caller and item."""
+
+    steady: bool
+    """True: where a call is about one item, what `passes` says depends on nothing but the caller (the very principal),
+    the endpoint, the method and the item, for as long as the stage lives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     obligations: tuple[Obligation, ...] = ()
@@ -72,6 +92,14 @@ class Journal(Protocol):
 class Rate:
     per_minute: float
     burst: int
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """What counters may have beside `take` that need not be waited for."""
+
+    def take_now(self, key: tuple[str, ...], rate: Rate) -> float:
+        """As `take`."""
 
 
 class Counters(Protocol):

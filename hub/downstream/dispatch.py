@@ -99,7 +99,7 @@ class Dispatch:
         self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
-        match call.target:
+        match call.target:  # in the order of how often they come
             case One(item):
                 if (STATE in call.params or RESPONSES in call.params) and call.client.era == "modern":
                     return await self._again(call, item)
@@ -203,16 +203,16 @@ class Dispatch:
 
 
 def _exchange(call: Call, item: Item, spec: ServerSpec) -> Exchange:
-    client = call.client
+    client, timeouts, hard = call.client, spec.timeouts, monotonic() + spec.timeouts.hard_s
     return Exchange(
-        timeout_s=spec.timeouts.call_s,
-        hard_deadline=min(call.deadline, monotonic() + spec.timeouts.hard_s),
-        max_bytes=spec.max_result_bytes,
-        notice=client.back.notify if client.wants_progress or client.log_level is not None else None,
-        trace=call.trace,
-        log_level=client.log_level,
+        timeouts.call_s,
+        hard if hard < call.deadline else call.deadline,
+        spec.max_result_bytes,
+        client.back.notify if client.wants_progress or client.log_level is not None else None,
+        call.trace,
+        client.log_level,
+        headers=_headers(call, item) if spec.transport == "http" and item.kind == "tool" else EMPTY,
         capabilities=_declared(call) if client.capabilities else EMPTY,
-        headers=_headers(call, item) if spec.transport == "http" and item.kind == "tool" else {},
     )
 
 
@@ -235,10 +235,10 @@ def _params(call: Call, item: Item) -> Json:
     else:
         params["uri" if call.method == "resources/read" else "name"] = item.native
     meta = given.get("_meta")
-    if isinstance(meta, Mapping):
-        kept = {k: v for k, v in meta.items() if not k.startswith(_HOP_META) and k not in _HOP_META_KEYS}
+    if meta is not None and isinstance(meta, Mapping):
+        kept = [key for key in meta if not key.startswith(_HOP_META) and key not in _HOP_META_KEYS]
         if kept:
-            params["_meta"] = kept
+            params["_meta"] = {key: meta[key] for key in kept}
     return params
 
 

@@ -23,7 +23,7 @@ _RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
 def stamped(params: Json, exchange: Exchange, token: int, revision: str | None) -> Json:
     """`params` with the `_meta` of this request; `revision` is None in the legacy era, which has no envelope."""
     given = params.get("_meta")
-    meta: dict[str, Any] = {**given} if isinstance(given, Mapping) else {}
+    meta: dict[str, Any] = {**given} if given is not None and isinstance(given, Mapping) else {}
     if exchange.trace:
         meta.update(exchange.trace)
     if exchange.notice is not None:

@@ -16,16 +16,22 @@ import httptools
 
 from hub.core.alarms import Alarms
 from hub.core.errors import DownstreamError, Garbled, Lost
+from hub.wire.repeated import body_at, cut
 
 HEAD_CAP: Final = 64 * 1024
 INTERIM_CAP: Final = 8  # 100 to 102 answers before the real one
-
+KEPT: Final = 4  # heads of one connection's answers; a `Date` changes every second
+KEPT_BYTES: Final = 4096  # of one of them
+_BODILESS: Final = (204, 304)  # whatever length their head tells
 
 _KNOWN: Final = {
     written.encode(): key
     for key in ("content-type", "content-length", "date", "connection", "transfer-encoding", "server", "keep-alive")
     for written in (key, key.title())
 }
+# A head before and after the number of its Content-Length, and what the parser said of it: the status, the headers, and
+# how long the connection may be idle.
+_Head = tuple[bytes, bytes, int, dict[str, str], float | None]
 
 
 class Receiver(Protocol):
@@ -60,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._served = 0
         self.idle_since = 0.0
         self.idle_s: float | None = None  # what the server's `Keep-Alive: timeout` allows
+        self._known: list[_Head] = []  # of its answers, the latest first
         self._reset()
 
     def _reset(self) -> None:
@@ -67,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._head_size = self._interim = self._received = 0
         self._headed = self._whole = self._until_eof = self._surplus = self._keep = False
         self._fault: str | None = None
+        self._is_fresh = True
 
     # -- use
 
@@ -77,7 +85,8 @@ class Connection(asyncio.Protocol):
     def send(self, receiver: Receiver, data: bytes) -> None:
         """Only on a usable connection."""
         assert self._transport is not None
-        self._reset()
+        if not self._is_fresh:
+            self._reset()
         self._receiver = receiver
         self._transport.write(data)
 
@@ -114,6 +123,9 @@ class Connection(asyncio.Protocol):
         if self._receiver is None:
             self.close()  # nothing was asked: an answer left here could be taken for the next request's
             return
+        if self._is_fresh and self._is_repeated(data):
+            return
+        self._is_fresh = False
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -131,6 +143,8 @@ class Connection(asyncio.Protocol):
         if self._fault:
             self._fail(Garbled(self._server, self._fault))
         elif self._whole:
+            if self._received == len(data) and self._keep and not self._surplus:
+                self._learn(data)
             self._finish()
 
     def eof_received(self) -> bool:
@@ -198,19 +212,56 @@ class Connection(asyncio.Protocol):
             self._fault = "compresses its answer, which the hub did not ask for"
             return
         self._headed = True
-        self._until_eof = coding is None and "content-length" not in self._headers and status not in (204, 304)
+        self._until_eof = coding is None and "content-length" not in self._headers and status not in _BODILESS
         assert self._receiver is not None  # nobody goes away before the head
         self._receiver.on_head(status, self._headers)
 
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of an answer that came in one piece, framed by its length alone, and left all well."""
+        headers, found, status = self._headers, cut(data), self._parser.get_status_code()
+        if found is None or self._interim or status in _BODILESS or "transfer-encoding" in headers:
+            return
+        before, after = found
+        if len(before) + len(after) <= KEPT_BYTES:
+            told = headers.get("keep-alive")
+            idle_s = None if told is None else _keep_alive_s(told)
+            self._known = [(before, after, status, dict(headers), idle_s), *self._known[: KEPT - 1]]
+
+    def _is_repeated(self, data: bytes) -> bool:
+        """Deal with a whole answer whose head the parser has seen before; it stands where it would stand after it."""
+        for before, after, status, headers, idle_s in self._known:
+            begin = body_at(data, before, after)
+            if begin:
+                length = data[len(before) : begin - len(after)].decode()
+                self._hand_over(status, {**headers, "content-length": length}, data[begin:])
+                self.idle_s = idle_s
+                self._leave(reusable=True)
+                return True
+        return False
+
+    def _hand_over(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        try:
+            receiver.on_head(status, headers)
+            if body and self._receiver is not None:
+                receiver.on_body(body)
+        except Exception:
+            self._fail(Lost(self._server, "reading its answer failed inside the hub"))
+            raise
+
     def _finish(self) -> None:
+        told = self._headers.get("keep-alive")
+        self.idle_s = None if told is None else _keep_alive_s(told)
+        self._leave(self._keep and not self._surplus)
+
+    def _leave(self, reusable: bool) -> None:
+        """The answer is whole."""
         receiver, self._receiver = self._receiver, None
         self._served += 1
-        reusable = self._keep and not self._surplus and self._transport is not None
         if not reusable or self._transport is None or self._transport.is_closing():
             self.close()
         else:
-            told = self._headers.get("keep-alive")
-            self.idle_s = None if told is None else _keep_alive_s(told)
             self._freed(self)
         if receiver is not None:
             receiver.on_end()

@@ -58,8 +58,10 @@ class Connections:
         """A connection that can take a request now, or None. Never waits."""
         now = monotonic()
         while self._idle:
-            connection = self._idle.pop()
-            if connection.usable and now - connection.idle_since < self._idle_limit(connection):
+            connection, idle_s = self._idle.pop(), self._idle_s
+            if connection.idle_s is not None:
+                idle_s = self._idle_limit(connection)
+            if now - connection.idle_since < idle_s and connection.usable:
                 return connection
             connection.close()
         return None

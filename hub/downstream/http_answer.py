@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from hub.core.alarms import Alarms
 from hub.core.call import Json
 from hub.core.errors import DownstreamError, Garbled, Late, Lost, Oversize
+from hub.core.values import value
 from hub.downstream.envelope import rank
 from hub.downstream.h1 import Connection
 from hub.downstream.http_frames import Frames
@@ -27,7 +28,7 @@ LINGER_S: Final = 1.0  # for a stream to end after its answer, so that its conne
 STREAM_FACTOR: Final = 4  # a stream with all its notifications may be this much longer than its answer
 
 
-@dataclass(frozen=True, slots=True)
+@value(eq=False)
 class Reply:
     """What came back. `message` is the answer itself, or what a refusing body says, if it is JSON."""
 
@@ -57,32 +58,45 @@ class Unheard:
 class Answer:
     """The receiver of one answer. `done` yields the Reply or raises a DownstreamError."""
 
-    def __init__(self, server: str, request_id: int | None, exchange: Exchange, bystander: Bystander) -> None:
-        """Without a request id what was posted is no request, and only the status matters."""
+    untouched = False  # it failed on a reused connection without one byte of the answer
+    resume: Callable[[], bool] | None = None  # asked when a stream ends early; True: another will follow
+    last_event_id = ""
+    retry_ms: int | None = None
+    end = 0.0  # of the waiting, which an alarm keeps
+    starts = 0
+    _connection: Connection | None = None
+    _alarms: Alarms | None = None
+    _status, _size = 0, 0
+    _headers: Mapping[str, str] = {}
+    _body: bytes | bytearray = b""
+    _frames: Frames | None = None
+
+    def __init__(
+        self,
+        server: str,
+        request_id: int | None,
+        exchange: Exchange,
+        bystander: Bystander,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Without a request id what was posted is no request, and only the status matters.
+
+        `loop`: the running one, where it is known; asking for it is a system call.
+        """
         self._server, self._id, self._exchange, self._bystander = server, request_id, exchange, bystander
-        self.done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.untouched = False  # it failed on a reused connection without one byte of the answer
-        self.resume: Callable[[], bool] | None = None  # asked when a stream ends early; True: another will follow
-        self.last_event_id = ""
-        self.retry_ms: int | None = None
-        self._connection: Connection | None = None
-        self._alarms: Alarms | None = None
-        self.end = 0.0  # of the waiting, which an alarm keeps
-        self.starts = 0
+        self.done: asyncio.Future[Reply] = (loop or asyncio.get_running_loop()).create_future()
 
     # -- for the one who asks
 
     def start(self, connection: Connection, data: bytes) -> None:
         """Send and listen. Once more, on another connection, only after `resume` said so."""
         self.starts += 1
-        self._status, self._size = 0, 0
-        self._headers: Mapping[str, str] = {}
-        self._body: bytes | bytearray = b""
-        self._frames: Frames | None = None
+        if self.starts > 1:
+            self._status, self._size, self._headers, self._body, self._frames = 0, 0, {}, b"", None
         self._connection = connection
         self._restart_clock()
-        self._alarms = connection.alarms
-        self._alarms.set(self)
+        self._alarms = alarms = connection.alarms
+        alarms.set(self)
         connection.send(self, data)
 
     def abandon(self) -> None:
@@ -104,6 +118,8 @@ class Answer:
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status, self._headers = status, headers
+        if headers.get("content-type") == JSON:
+            return
         if self._id is not None and 200 <= status < 300 and _kind(headers) == "text/event-stream":
             cap = self._exchange.max_bytes
             self._frames = Frames(cap, STREAM_FACTOR * cap, self._bystander.noise)
@@ -174,7 +190,7 @@ class Answer:
             self._message(frame.message, frame.size_bytes)
 
     def _message(self, message: Any, size_bytes: int) -> None:
-        told = as_dict(message)
+        told = message if type(message) is dict else None
         if told is None or told.get("jsonrpc") != "2.0":
             self._bystander.noise("garbage")
         elif "method" in told:
@@ -257,7 +273,9 @@ class Answer:
     # -- the clock
 
     def _restart_clock(self) -> None:
-        self.end = min(monotonic() + self._exchange.timeout_s, self._exchange.hard_deadline)
+        exchange = self._exchange
+        silent = monotonic() + exchange.timeout_s
+        self.end = silent if silent < exchange.hard_deadline else exchange.hard_deadline
 
     def ring(self) -> None:
         if self.done.done():

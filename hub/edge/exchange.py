@@ -77,8 +77,10 @@ class Exchange:
             self._task = None
             if self._silence is not None:
                 self._silence.cancel()
+                self._silence = None
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None  # its frame holds this exchange: else the collector has work with every long call
                 self._connected(-1)
 
     async def answer(self, status: int, body: bytes) -> None:

@@ -9,68 +9,59 @@ from __future__ import annotations
 from typing import Any, Final
 
 from hub.edge.request import Scope
+from hub.wire.repeated import body_at, cut
 
 KEPT: Final = 16  # of one connection
-_END: Final = b"\r\n\r\n"
-_LENGTH: Final = b"ength: "
-_BEFORE: Final = b"\r\ncontent-l"
-_DIGITS: Final = 9
 _FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
 class Head:
     """One head, without the number of its Content-Length."""
 
-    __slots__ = ("judged", "scope")
+    __slots__ = ("judged", "said", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope  # of the request it was first seen on; copied for every further one
         self.judged: Any = None  # the app's own: what holds for every request with this head
+        self.said: Any = None  # an edge's own: what the last body with this head said of its client
 
 
 class Heads:
     """One connection's. It answers only for bytes that the parser saw whole, from their first to their last."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_last")
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, Head] = {}
+        self._kept: dict[tuple[bytes, bytes], Head] = {}
+        self._last: tuple[bytes, bytes] | None = None  # of the request before: mostly of the next as well
 
     def find(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body of `data`, when it is one whole request whose head was judged before."""
-        if not self._kept:
+        last = self._last
+        if last is None:
             return None
-        cut = _cut(data)
-        if cut is None:
-            return None
-        head = self._kept.get(cut[0])
-        return None if head is None or head.judged is None else (head, data[cut[1] :])
+        begin = body_at(data, *last)
+        if not begin:
+            found = cut(data)
+            if found is None or found not in self._kept:
+                return None
+            last = self._last = found
+            begin = body_at(data, *last)
+        head = self._kept[last]
+        return None if head.judged is None else (head, data[begin:])
 
     def learn(self, data: bytes, scope: Scope) -> Head | None:
         """Remember the head of `data`, which the parser took for one whole request with this scope."""
         if scope["method"] != "POST" or scope["http_version"] != "1.1" or not _is_plain(scope["headers"]):
             return None
-        cut = _cut(data)
-        if cut is None:
+        found = cut(data)
+        if found is None:
             return None
         if len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
-        head = self._kept[cut[0]] = Head(scope)
+        head = self._kept[found] = Head(scope)
+        self._last = found
         return head
-
-
-def _cut(data: bytes) -> tuple[bytes, int] | None:
-    """The head without the number of its Content-Length, and where the body begins; None unless all adds up."""
-    end = data.find(_END)
-    place = data.find(_LENGTH, 0, end)
-    if end < 0 or place < 0 or data[place - 9 - 2 : place].lower() != _BEFORE:
-        return None
-    first = place + len(_LENGTH)
-    last = data.find(b"\r", first)
-    digits, begin = data[first:last], end + len(_END)
-    if not digits.isdigit() or len(digits) > _DIGITS or begin + int(digits) != len(data):
-        return None
-    return data[:first] + data[last:begin], begin
 
 
 def _is_plain(lines: list[tuple[bytes, bytes]]) -> bool:

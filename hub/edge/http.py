@@ -160,7 +160,7 @@ class HubApp:
         inbound = _Inbound(scope, cycle.receive, cycle.send, headers, "mcp", judged.name)
         self._posts += 1
         try:
-            await self._message(inbound, who, endpoint, body, cycle.answer)
+            await self._message(inbound, who, endpoint, body, cycle.answer, head)
         except Exception:
             await self._broken(scope, cycle.send)
         finally:
@@ -278,7 +278,13 @@ class HubApp:
             head.judged = _Judged(headers, inbound.name, token, self._ports.allowed_hosts)
 
     async def _message(
-        self, inbound: _Inbound, who: Principal, endpoint: Endpoint, body: bytes, whole: Whole | None = None
+        self,
+        inbound: _Inbound,
+        who: Principal,
+        endpoint: Endpoint,
+        body: bytes,
+        whole: Whole | None = None,
+        head: Head | None = None,
     ) -> None:
         """The body of an admitted POST, to the edge of its era."""
         try:
@@ -286,7 +292,7 @@ class HubApp:
         except jsonrpc.Malformed as exc:
             await self._refuse(inbound, "parse_error", more=str(exc))
             return
-        request = _request(inbound, who, endpoint, body, message, whole)
+        request = _request(inbound, who, endpoint, body, message, whole, head)
         era = "legacy" if inbound.kind == "messages" else era_of(inbound.headers, message)
         if era == "modern":
             await self._modern.post(request, inbound.receive, inbound.send)
@@ -368,11 +374,17 @@ def _fold(lines: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], bool]:
 
 
 def _request(
-    inbound: _Inbound, who: Principal, endpoint: Endpoint, body: bytes, message: Any, whole: Whole | None = None
+    inbound: _Inbound,
+    who: Principal,
+    endpoint: Endpoint,
+    body: bytes,
+    message: Any,
+    whole: Whole | None = None,
+    head: Head | None = None,
 ) -> Request:
     scope = inbound.scope
     query = scope["query_string"].decode("latin-1")
-    return Request(who, endpoint, scope["method"], inbound.headers, query, body, message, whole)
+    return Request(who, endpoint, scope["method"], inbound.headers, query, body, message, whole, head)
 
 
 def _with(send: Send, more: Headers) -> Send:

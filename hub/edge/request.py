@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hub.core.call import Principal
 from hub.core.ports import Endpoint
 from hub.core.values import value
+
+if TYPE_CHECKING:
+    from hub.edge.heads import Head
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,6 +43,7 @@ class Request:
     body: bytes
     message: Any  # the body as decoded JSON; None without a body
     whole: Whole | None = None  # the short way to answer, where there is one
+    head: Head | None = None  # of a connection that repeats it
 
 
 async def respond(send: Send, status: int, body: bytes = b"", headers: Headers = ()) -> None:

@@ -35,7 +35,7 @@ def result(client: Client, method: str, given: Json) -> Json:
     if "resultType" in made or "ttlMs" in made or "cacheScope" in made:
         made = {k: v for k, v in made.items() if k not in _MODERN_ONLY}
     meta = made.get("_meta")
-    if isinstance(meta, Mapping) and SERVER_INFO_KEY in meta:
+    if meta is not None and isinstance(meta, Mapping) and SERVER_INFO_KEY in meta:
         kept = {k: v for k, v in meta.items() if k != SERVER_INFO_KEY}
         made = {**made, "_meta": kept} if kept else {k: v for k, v in made.items() if k != "_meta"}
     if method == "tools/call":

@@ -30,7 +30,7 @@ HEADER_MISMATCH: Final = -32020
 
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
-_TRACE_KEYS: Final = ("traceparent", "tracestate", "baggage")
+_TRACE_KEYS: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _TRACE_CAP: Final = 8192  # W3C baggage: at most 8192 bytes; longer values are left out, not cut
 _SELF_CAP: Final = 1024  # of a client's own name and version in the log
 
@@ -66,17 +66,7 @@ def decode(
         fault = retry_fault(params)
     if fault is not None:
         return Refusal(INVALID_PARAMS, fault)
-    return Call(
-        id=call_id,
-        who=who,
-        endpoint=endpoint,
-        method=method,
-        params=params,
-        client=client,
-        deadline=deadline,
-        size_bytes=size_bytes,
-        trace=trace(params),
-    )
+    return Call(call_id, who, endpoint, method, params, client, deadline, size_bytes, trace(params))
 
 
 def unknown_method() -> Refusal:
@@ -88,9 +78,9 @@ def unknown_method() -> Refusal:
 def trace(params: Json) -> Json:
     """What of the trace context a request carries, by its own keys."""
     meta = params.get("_meta")
-    if not isinstance(meta, dict):
+    if not isinstance(meta, dict) or _TRACE_KEYS.isdisjoint(meta):
         return EMPTY
-    found = {key: meta[key] for key in _TRACE_KEYS if key in meta}
+    found = {key: meta[key] for key in sorted(_TRACE_KEYS) if key in meta}
     return {k: v for k, v in found.items() if isinstance(v, str) and len(v) <= _TRACE_CAP} if found else EMPTY
 
 

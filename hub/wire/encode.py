@@ -6,10 +6,10 @@ The only place that knows both what the pipeline may answer and what each era wa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from hub.core.call import EMPTY, Asked, Call, Client, Denied, Done, Item, Json, Kind, Listed, Outcome
+from hub.core.values import value
 from hub.wire import bridge, denials, jsonrpc
 from hub.wire.caching import ttl_ms as told_ttl_ms
 from hub.wire.decode import SERVER_INFO_KEY, Refusal
@@ -26,7 +26,7 @@ LISTS: Final[Mapping[str, tuple[Kind, str]]] = {
 _CACHEABLE: Final = frozenset({"resources/read", "server/discover"})
 
 
-@dataclass(frozen=True, slots=True)
+@value(eq=False)
 class Encoded:
     """One JSON-RPC answer, with what HTTP adds to it. `status` is 200 in the legacy era."""
 

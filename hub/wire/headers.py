@@ -108,6 +108,8 @@ def routing_mismatch(message: Json, revision: Any, headers: Mapping[str, str]) -
         return None
     value = message.get("params", {}).get(key)
     name = headers.get(NAME)
+    if name is not None and name == value and not name.startswith("=?"):
+        return None
     if value is not None and (name is None or decode_value(name) != value):
         return f"the Mcp-Name header and the body's {key} differ, or the header is missing"
     return None

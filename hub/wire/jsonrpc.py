@@ -41,9 +41,10 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
         raise Malformed(f"nested deeper than {MAX_DEPTH} levels") from exc
     except msgspec.MsgspecError as exc:
         raise Malformed(_words(exc)) from exc
-    raw = bytes(data) if isinstance(data, memoryview) else data
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
-        raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
+    if len(data) > 2 * MAX_DEPTH:  # every level takes two characters
+        raw = bytes(data) if isinstance(data, memoryview) else data
+        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+            raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
     return value
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Final, Literal
 
 import re2
 
+from policies.detectors.needs import MOST_GROUPS, Group, needs
+
 Surface = Literal["description", "argument", "result"]
 ROUNDING: Final = 1e-9  # of sums of weights
+_ANYWHERE: Final = re2._Anchor.UNANCHORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +31,95 @@ class Hit:
 
 
 class RuleSet:
-    """Finds which rules match a text, in time linear in it. A search for literals first leaves few rules to be run."""
+    """Finds which rules match a text, in time linear in it. One search for their words leaves few rules to be run.
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        bare = set(_filter(rules).Match("", True) or ())  # rules without a literal: a filter would always let them run
-        self._bare = [_compiled(rule) for index, rule in enumerate(rules) if index in bare]
-        self._wordy = [_compiled(rule) for index, rule in enumerate(rules) if index not in bare]
-        self._filter = _filter([rule for rule, _ in self._wordy])
-        self._set: Any = re2.Set.SearchSet()
-        for rule, _ in self._bare:
-            self._set.Add(rule.pattern)
+    A rule is run where each group of words it needs is there (`policies.detectors.needs`); rules without such words
+    are in the search themselves, and so are `signs`: patterns that say how else a text has to be read.
+    """
+
+    def __init__(self, rules: Sequence[Rule], signs: Sequence[str] = ()) -> None:
+        rules = sorted(rules, key=lambda rule: not needs(rule.pattern))  # a rank is a place in this order
+        self._rules = [(rule, re2.compile(rule.pattern)._regexp.Match) for rule in rules]
+        required = [needs(rule.pattern) for rule in rules]
+        words = sorted({word for some in required for group in some for word in group})
+        bare = [rank for rank, some in enumerate(required) if not some]
+        self._count = len(rules)
+        # One number stands for all rules: a bit a rule in each of as many lanes as a rule has groups. What is in a text
+        # sets its bits, and a rule whose bit is set in every lane is possible: 0.4 us where looping over rules was 3.
+        free = ((lane, rank) for rank, some in enumerate(required) for lane in range(len(some), MOST_GROUPS))
+        self._always = _sum(self._bit(lane, rank) for lane, rank in free if lane or rank not in bare)
+        self._bits = [_sum(self._bit(*place) for place in _places(required, word)) for word in words]
+        self._bits += [self._bit(0, rank) for rank in bare]
+        self._signed = self._bit(MOST_GROUPS, 0)  # above all lanes
+        self._bits += [self._signed for _ in signs]
+        self._set: Any = re2.Set.SearchSet(_options())
+        for pattern in (*map(re2.escape, words), *(rules[rank].pattern for rank in bare), *signs):
+            self._set.Add(pattern)
         self._set.Compile()
+        self._look: Callable[[bytes], list[int]] = self._set._set.Match  # the wrapper around it costs as much again
 
     def hits(self, text: str, needed: float) -> list[Hit]:
         """Each rule that matches, once, with its first place; nothing when they could not add up to `needed`."""
         raw = text.encode()  # once for all patterns
-        possible = [self._wordy[index] for index in self._filter.Match(raw, True) or ()]
-        if self._bare:
-            possible += [self._bare[index] for index in self._set.Match(raw) or ()]
-        if not possible:
+        possible = self._possible(self._there(self._look(raw)))
+        return self._run(raw, possible, needed) if possible else []
+
+    def hits_unsigned(self, raw: bytes, needed: float) -> list[Hit] | None:
+        """As `hits`, for a text in bytes; None when one of the signs is in it."""
+        seen = self._look(raw)
+        if not seen:
             return []
+        there = self._there(seen)
+        if there >= self._signed:
+            return None
+        possible = self._possible(there)
+        return self._run(raw, possible, needed) if possible else []
+
+    def _there(self, seen: list[int]) -> int:
+        there, bits = self._always, self._bits
+        for number in seen:
+            there |= bits[number]
+        return there
+
+    def _possible(self, there: int) -> int:
+        """A bit for every rule that has its bit in each lane."""
+        count = self._count
+        return there & (there >> count) & (there >> 2 * count) & (self._bit(1, 0) - 1)
+
+    def _run(self, raw: bytes, ranks: int, needed: float) -> list[Hit]:
+        """Of the rules whose bits are set."""
+        possible = []
+        while ranks:
+            lowest = ranks & -ranks
+            possible.append(self._rules[lowest.bit_length() - 1])
+            ranks ^= lowest
         hits = []
         left = sum([rule.weight for rule, _ in possible])
-        for rule, pattern in possible:
+        for rule, match in possible:
             if left < needed - ROUNDING:
                 return []
-            match = pattern.search(raw)
-            if match is None:
+            start = match(_ANYWHERE, raw, 0, len(raw))[0][0]
+            if start < 0:
                 left -= rule.weight
             else:
-                hits.append(Hit(rule, len(raw[: match.start()].decode())))
+                hits.append(Hit(rule, len(raw[:start].decode())))
         return hits if left >= needed - ROUNDING else []
 
-
-def _filter(rules: Sequence[Rule]) -> Any:
-    made = re2.Filter()
-    for rule in rules:
-        made.Add(rule.pattern)
-    made.Compile()
-    return made
+    def _bit(self, lane: int, rank: int) -> int:
+        return 1 << (lane * self._count + rank)
 
 
-def _compiled(rule: Rule) -> tuple[Rule, Any]:
-    return rule, re2.compile(rule.pattern)
+def _places(required: Sequence[tuple[Group, ...]], word: str) -> Iterator[tuple[int, int]]:
+    """(lane, rank) of every group that the word is in."""
+    return ((lane, rank) for rank, some in enumerate(required) for lane, group in enumerate(some) if word in group)
+
+
+def _sum(bits: Iterable[int]) -> int:
+    return reduce(or_, bits, 0)
+
+
+def _options() -> Any:
+    """Room for the states of a search for many words: in the default of 8 MiB, varied texts cost twice as much."""
+    options = re2.Options()
+    options.max_mem = 16 << 20
+    return options

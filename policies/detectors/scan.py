@@ -9,9 +9,9 @@ from typing import Final, Protocol
 from policies.detectors import phrases
 from policies.detectors.descriptions import DESCRIPTIONS
 from policies.detectors.languages import LANGUAGES
-from policies.detectors.normalise import Views, views_of
+from policies.detectors.normalise import SIGNS, Views, has_run, views_of
 from policies.detectors.payloads import PAYLOADS
-from policies.detectors.rules import ROUNDING, RuleSet, Surface
+from policies.detectors.rules import ROUNDING, Hit, RuleSet, Surface
 
 INLINE_CHARS: Final = 256 * 1024  # a longer text is looked at in windows
 _WINDOW: Final = 8 * 1024
@@ -56,9 +56,9 @@ class RuleDetector:
             *LANGUAGES,
         )
         self._sets: dict[Surface, RuleSet] = {
-            "result": RuleSet((*both, *phrases.HIJACKS, *phrases.URGENCY)),
-            "description": RuleSet((*both, *DESCRIPTIONS)),
-            "argument": RuleSet((*both, *PAYLOADS)),
+            "result": RuleSet((*both, *phrases.HIJACKS, *phrases.URGENCY), SIGNS),
+            "description": RuleSet((*both, *DESCRIPTIONS), SIGNS),
+            "argument": RuleSet((*both, *PAYLOADS), SIGNS),
         }
 
     def scan(self, text: str, surface: Surface) -> tuple[Finding, ...]:
@@ -66,6 +66,10 @@ class RuleDetector:
             return ()
         if len(text) > INLINE_CHARS:
             text = _windows(text)
+        if text.isascii() and not has_run(raw := text.lower().encode()):
+            hits = self._sets[surface].hits_unsigned(raw, self._threshold)
+            if hits is not None:  # the text has one reading, as most have
+                return _ranked(hits, surface) if hits else ()
         return self._judge(views_of(text), surface)
 
     def _judge(self, views: Views, surface: Surface) -> tuple[Finding, ...]:
@@ -81,8 +85,17 @@ class RuleDetector:
                     score += hit.rule.weight
         if score < self._threshold - ROUNDING:
             return ()
-        ranked = sorted(found.values(), key=lambda finding: -finding.score)
+        ranked = sorted(found.values(), key=_by_score)
         return (*ranked, *(Finding(f"disguise.{name}", surface, 0, _DISGUISE[name]) for name in views.disguises))
+
+
+def _ranked(hits: list[Hit], surface: Surface) -> tuple[Finding, ...]:
+    found = [Finding(hit.rule.id, surface, hit.offset, hit.rule.weight) for hit in hits]
+    return tuple(sorted(found, key=_by_score))
+
+
+def _by_score(finding: Finding) -> float:
+    return -finding.score
 
 
 def _windows(text: str) -> str:

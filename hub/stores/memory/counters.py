@@ -21,6 +21,9 @@ class MemoryCounters:
         self._swept = 0.0
 
     async def take(self, key: tuple[str, ...], rate: Rate) -> float:
+        return self.take_now(key, rate)
+
+    def take_now(self, key: tuple[str, ...], rate: Rate) -> float:
         now = self._clock()
         if rate.per_minute <= 0 or rate.burst < 1:
             return 60.0  # nothing is ever allowed; a caller who comes back in a minute costs little
