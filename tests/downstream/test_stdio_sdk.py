@@ -41,7 +41,8 @@ async def test_sdk_server_lists_calls_reports_and_is_cancelled(
     assert result["structuredContent"] == {"sum": 3, "cancelled": 1}
     methods = [method for method, _ in heard.notices]
     assert methods.count("notifications/progress") == 1
-    assert "notifications/message" in methods
+    # in the older era nobody can say whether the call that was given up is what the server logs about
+    assert ("notifications/message" in methods) is (era == "modern")
     assert heard.noise["foreign"] == heard.noise["garbage"] == 0
     await link.aclose()
     await opener.aclose()

@@ -15,7 +15,7 @@ from hub.edge.heads import KEPT, Heads
 from hub.edge.http import HubApp
 from hub.wire import jsonrpc
 from tests.edge.fakes import CLIENT_TOKEN, eventually, fake_ports
-from tests.edge.harness import Door, door, modern, served
+from tests.edge.harness import META, Door, door, modern, served
 from tests.edge.test_server import QUICK, peer, post
 
 SCOPE = {"method": "POST", "http_version": "1.1", "headers": [(b"host", b"h"), (b"content-length", b"2")]}
@@ -182,3 +182,32 @@ async def test_a_body_over_its_limit_is_refused_on_a_known_head_too() -> None:
         it.ports.limits = type(it.ports.limits)(body_bytes=100)
         client.say(echo(1))
         assert (await client.answer())[0] == 413
+
+
+def saying(n: int, **more: Any) -> bytes:
+    capabilities = "io.modelcontextprotocol/clientCapabilities"
+    return post(modern("tools/call", n, meta={**META, capabilities: more}, name="demo__echo", arguments={"text": "x"}))
+
+
+async def test_what_a_client_says_of_itself_is_taken_from_each_request() -> None:
+    """It is read once while it stays the same; `true` and `1` are the same to Python, and not to JSON."""
+    it = door(fake_ports())
+    said: list[dict[str, Any]] = [{"a": {}}, {"a": {}}, {"b": {"c": True}}, {"b": {"c": 1}}, {}, {"a": {}}]
+    async with served(counting(it), QUICK) as (host, port, _), peer(host, port) as client:
+        for n, capabilities in enumerate(said):
+            client.say(saying(n, **capabilities))
+            assert (await client.answer())[0] == 200
+    heard = [call.client.capabilities for call in it.ports.handle.calls]  # type: ignore[attr-defined]
+    assert [jsonrpc.dumps(given) for given in heard] == [jsonrpc.dumps(given) for given in said]
+
+
+async def test_progress_is_told_on_a_known_head_under_the_token_of_its_own_request() -> None:
+    it = door(fake_ports())
+    async with served(counting(it), QUICK) as (host, port, _), peer(host, port) as client:
+        for n in (1, 2):
+            client.say(echo(n))
+            await client.answer()
+        talk = modern("tools/call", 3, meta={**META, "progressToken": "t-3"}, name="demo__talk", arguments={})
+        client.say(post(talk, mcp_name="demo__talk", connection="close"))
+        heard = await client.hear()
+    assert b'"progressToken":"t-3"' in heard

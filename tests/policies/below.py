@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from hub.core.call import Call, Client, Done, Item, Json, One, Outcome, Principal
@@ -45,7 +46,7 @@ def a_call(item: Item | None = None, arguments: Any = None, **given: Any) -> Cal
     params = given.pop("params", {"name": "hr__pay", "arguments": {} if arguments is None else arguments})
     call = Call("run-000001", WHO, "", "tools/call", params, Client("modern", "2026-07-28"), float("inf"))
     changes = {"target": One(item or a_tool()), **given}
-    return Call(**{**{name: getattr(call, name) for name in Call.__slots__}, **changes})
+    return replace(call, **changes)
 
 
 async def cancelled(stage: Any, call: Call) -> None:
