@@ -20,6 +20,7 @@ from hub.core.call import (
     Unresolved,
 )
 from hub.core.ports import Allowed, Gate, Next, Steady
+from hub.core.shown import Shown
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,19 @@ log = logging.getLogger(__name__)
 class GateStage:
     """A gate as a stage. An item denied for ANY arguments answers as one that does not exist.
 
-    So does one whose ANY verdict carries obligations: neither a list nor a subscription could discharge them.
+    So does one whose ANY verdict carries obligations: neither a list nor a subscription could discharge them. A steady
+    gate is asked about the items of a list once for each caller, for as long as the list has the same ones.
     """
 
     def __init__(self, gate: Gate) -> None:
         self.gate, self.name = gate, gate.name
         self.steady = isinstance(gate, Steady) and gate.steady
+        self._shown = Shown()
+
+    @property
+    def remembered(self) -> int:
+        """How many items the lists hold whose verdicts are remembered."""
+        return self._shown.held
 
     def passes(self, call: Call, /) -> bool:
         target = call.target
@@ -53,11 +61,11 @@ class GateStage:
                     return Denied("unknown_item", f"{self.name}: hidden by the obligations it has for any arguments")
                 return await next(replace(call, obligations=call.obligations + verdict.obligations))
             case Several(items):
-                return await next(replace(call, target=Several(self._visible(call, items))))
+                return await next(replace(call, target=Several(self._visible(call, items)[0])))
             case Listing():
                 outcome = await next(call)
                 if isinstance(outcome, Listed):
-                    return Listed(self._visible(call, outcome.items))
+                    return self._narrowed(call, outcome)
                 if isinstance(outcome, Denied):
                     return outcome
                 return Denied("internal", f"{self.name}: a list that is none")
@@ -77,8 +85,28 @@ class GateStage:
                 raise
             return Denied("unknown_item", f"{self.name}: {type(exc).__name__}")
 
-    def _visible(self, call: Call, items: tuple[Item, ...]) -> tuple[Item, ...]:
-        return tuple(item for item in items if self._shows(call, item))
+    def _narrowed(self, call: Call, listed: Listed) -> Listed:
+        items = listed.items
+        shown = self._shown.of(call, items) if self.steady else None
+        if shown is None:
+            shown, judged = self._visible(call, items)
+            if self.steady and judged:
+                self._shown.keep(call, items, shown)
+        return listed if len(shown) == len(items) else Listed(shown)
+
+    def _visible(self, call: Call, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], bool]:
+        """The items that are shown, and whether all could be judged."""
+        decide, found, judged = self.gate.decide, list[Item](), True
+        for item in items:
+            try:
+                verdict = decide(call, item, ANY)
+            except Exception:  # one item a gate cannot judge is hidden; the others are still listed
+                log.exception("gate %s raised on %s", self.name, item.name)
+                judged = False
+                continue
+            if isinstance(verdict, Allowed) and not verdict.obligations:
+                found.append(item)
+        return (items if len(found) == len(items) else tuple(found)), judged
 
     def _shows(self, call: Call, item: Item) -> bool:
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Any, Final
 
+from hub.core.alarms import Alarms
 from hub.core.call import Era, Json
 from hub.core.errors import DownstreamError, Garbled, Late, Oversize, Refused, Unreachable
 from hub.downstream.envelope import LEVELS, rank, stamped
@@ -29,27 +29,45 @@ LOUD_S: Final = 600.0  # for so long an abandoned request without an answer may 
 _ABSENT: Final = -32601
 
 
-@dataclass(slots=True, eq=False)
+Send = Callable[[bytes], Awaitable[None] | None]
+
+
 class _Pending:
-    answer: asyncio.Future[Json | DownstreamError]
-    exchange: Exchange
-    timer: asyncio.Timeout | None = None
-    progress: float = -inf
+    """One request that somebody waits for, and the alarm of its silence."""
+
+    __slots__ = ("answer", "end", "exchange", "id", "method", "owner", "progress", "sending")
+
+    def __init__(self, owner: Correlator, id: int, method: str, exchange: Exchange) -> None:
+        self.owner, self.id, self.method, self.exchange = owner, id, method, exchange
+        self.answer: asyncio.Future[Json | DownstreamError] = owner.alarms.loop.create_future()
+        self.end = _silent_at(exchange)
+        self.sending: asyncio.Timeout | None = None  # while the transport has no room for it
+        self.progress = -inf
 
     @property
     def is_answered(self) -> bool:
         return self.answer.done() and not self.answer.cancelled()
 
+    def ring(self) -> None:
+        self.owner.give_up(self)
+
+    def heard(self) -> None:
+        """A sign of life: the silence begins anew."""
+        self.end = _silent_at(self.exchange)
+        if self.sending is not None and not self.sending.expired():
+            self.sending.reschedule(_when(self.end))
+
 
 class Correlator:
     """One connection's requests and their answers.
 
-    `send` hands one encoded message (no line end) to the transport and returns when it is accepted; it may wait for
-    room and raises `DownstreamError`: `Unreachable` only when nothing of the message was sent.
+    `send` hands one encoded message (no line end) to the transport. It returns None when that is done, else what to
+    await until the message is accepted; either raises `DownstreamError`: `Unreachable` only when nothing was sent.
     """
 
-    def __init__(self, server: str, send: Callable[[bytes], Awaitable[None]], events: LinkEvents, *, era: Era) -> None:
+    def __init__(self, server: str, send: Send, events: LinkEvents, *, era: Era) -> None:
         self._server, self._send, self._events = server, send, events
+        self.alarms = Alarms()  # a timer of its own for each request was 3 us of each
         self._revision: str | None = LATEST_MODERN if era == "modern" else None
         self._pending: dict[int, _Pending] = {}
         self._listeners: dict[int, _Pending] = {}  # those that asked for log messages
@@ -83,29 +101,39 @@ class Correlator:
             await self._lower_level(exchange.log_level)
         id = self._next_id()
         data = self._encoded(jsonrpc.request(id, method, stamped(params, exchange, id, self._revision)))
-        pending = _Pending(asyncio.get_running_loop().create_future(), exchange)
-        self._pending[id] = pending
+        pending = self._pending[id] = _Pending(self, id, method, exchange)
         if exchange.log_level is not None and exchange.notice is not None:
             self._listeners[id] = pending
         try:
-            async with asyncio.timeout_at(self._when(exchange)) as pending.timer:
-                await self._send(data)
-                answer = await pending.answer
+            sending = self._send(data)
+            if sending is not None:
+                async with asyncio.timeout_at(_when(pending.end)) as pending.sending:
+                    await sending
+                pending.sending = None
+            self.alarms.set(pending)
+            answer = await pending.answer
         except TimeoutError:
-            if not pending.is_answered:
-                self._abandon(id, method)
-                raise Late(self._server, f"no answer to {method} in time; it was told to stop") from None
+            if not pending.answer.done():
+                self.give_up(pending)
             answer = pending.answer.result()
         except asyncio.CancelledError:
             if not pending.is_answered:
                 self._abandon(id, method)
             raise
         finally:
+            self.alarms.unset(pending)
             self._pending.pop(id, None)
             self._listeners.pop(id, None)
         if isinstance(answer, DownstreamError):
             raise answer
         return read_result(self._server, answer, method, modern=self._revision is not None)
+
+    def give_up(self, pending: _Pending) -> None:
+        """It was silent for too long: its caller is told, and the server."""
+        if not pending.answer.done():
+            self._abandon(pending.id, pending.method)
+            text = f"no answer to {pending.method} in time; it was told to stop"
+            pending.answer.set_result(Late(self._server, text))
 
     async def notify(self, method: str, params: Json) -> None:
         """Send one notification; failures are swallowed."""
@@ -195,8 +223,7 @@ class Correlator:
         if isinstance(progress, bool) or not isinstance(progress, int | float):
             self._events.noise("garbage")
             return
-        if pending.timer is not None and not pending.timer.expired():
-            pending.timer.reschedule(self._when(pending.exchange))
+        pending.heard()
         if progress > pending.progress:  # progress that does not grow is a sign of life, and no news
             pending.progress = progress
             pending.exchange.notice(
@@ -241,7 +268,7 @@ class Correlator:
         self._level = rank(level)
         id = self._next_id()
         quiet = Exchange(timeout_s=inf, hard_deadline=inf, max_bytes=1 << 16)
-        self._pending[id] = _Pending(asyncio.get_running_loop().create_future(), quiet)
+        self._pending[id] = _Pending(self, id, "logging/setLevel", quiet)
         await self._deliver(jsonrpc.request(id, "logging/setLevel", {"level": level}))
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -256,7 +283,9 @@ class Correlator:
     async def _deliver(self, message: Json) -> None:
         try:
             async with asyncio.timeout(SIDE_SEND_S):
-                await self._send(jsonrpc.dumps(message))
+                sending = self._send(jsonrpc.dumps(message))
+                if sending is not None:
+                    await sending
         except (DownstreamError, TimeoutError, jsonrpc.Malformed):
             return
 
@@ -270,11 +299,14 @@ class Correlator:
         self._last_id += 1
         return self._last_id
 
-    @staticmethod
-    def _when(exchange: Exchange) -> float | None:
-        """When this request has been silent for too long, on the loop's clock."""
-        left_s = min(exchange.timeout_s, exchange.hard_deadline - monotonic())
-        return None if left_s == inf else asyncio.get_running_loop().time() + left_s
+
+def _silent_at(exchange: Exchange) -> float:
+    """When a request that was heard of now has been silent for too long, in monotonic seconds."""
+    return min(monotonic() + exchange.timeout_s, exchange.hard_deadline)
+
+
+def _when(end: float) -> float | None:
+    return None if end == inf else end  # both of asyncio's loops count in monotonic seconds
 
 
 def read_result(server: str, message: Mapping[str, Any], method: str, *, modern: bool) -> Json:

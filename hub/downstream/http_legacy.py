@@ -7,7 +7,7 @@ ended before its answer. A closed connection cancels nothing here: `notification
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from itertools import count
 from time import monotonic
 from typing import Any, Final
@@ -18,6 +18,7 @@ from hub.downstream.announced import CHANGES, announced
 from hub.downstream.envelope import LEVELS, rank, stamped
 from hub.downstream.h1 import Connection
 from hub.downstream.h1_pool import Down
+from hub.downstream.h1_request import header_lines
 from hub.downstream.http_answer import Answer
 from hub.downstream.http_hop import REPLAYABLE, Hop
 from hub.downstream.http_stream import OPENING_S, Ending, StandingStream, Stream, Watcher
@@ -37,6 +38,8 @@ class LegacyLink:
         self._server, self._cap, self._events, self._hop = spec.id, spec.max_result_bytes, events, hop
         self._session = session
         self._headers = {"MCP-Protocol-Version": peer.revision} | ({"Mcp-Session-Id": session} if session else {})
+        self._lines = _written(self._headers)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = count(1)
         self._answers: dict[int, Answer] = {}
         self._asides: set[asyncio.Task[None]] = set()
@@ -51,18 +54,16 @@ class LegacyLink:
 
     async def start(self, reopen_s: float) -> None:
         """Say that the handshake is over, and open the standing stream; if it ends, again after `reopen_s` or more."""
+        self._loop = asyncio.get_running_loop()
         await self._hop.say(jsonrpc.notification("notifications/initialized"), self._headers, self)
         watcher = Watcher(self._heard, self._streaming, self._events.noise)
         self._stream = StandingStream(watcher, self._cap, self._connect_stream, self._stopped_streaming, reopen_s)
         await self._stream.start(OPENING_S)
         self._ready = True
 
-    async def request(self, method: str, params: Json, exchange: Exchange) -> Json:
-        if self._dead is not None:
-            raise Unreachable(self._server, self._dead)
-        if exchange.log_level is not None and rank(exchange.log_level) < self._level:
-            await self._lower_level(exchange)
-        return await self._exchange(method, params, exchange)
+    def request(self, method: str, params: Json, exchange: Exchange) -> Coroutine[Any, Any, Json]:
+        sent = self._exchange if exchange.log_level is None else self._at_level
+        return sent(method, params, exchange)
 
     async def notify(self, method: str, params: Json) -> None:
         if self._dead is None:
@@ -86,6 +87,8 @@ class LegacyLink:
     # -- one request
 
     async def _exchange(self, method: str, params: Json, exchange: Exchange) -> Json:
+        if self._dead is not None:
+            raise Unreachable(self._server, self._dead)
         id = next(self._ids)
         try:
             body = jsonrpc.dumps(jsonrpc.request(id, method, stamped(params, exchange, id, None)))
@@ -93,7 +96,7 @@ class LegacyLink:
             raise Unreachable(self._server, f"the request is no JSON: {exc}") from exc
         try:
             answer = await self._hop.post(
-                body, self._headers, exchange, lambda: self._reader(id, exchange), replayable=method in REPLAYABLE
+                body, self._lines, exchange, lambda: self._reader(id, exchange), replayable=method in REPLAYABLE
             )
         except (asyncio.CancelledError, Late):
             self._cancel(id)
@@ -102,7 +105,9 @@ class LegacyLink:
             self._die(exc.text)
             raise
         finally:
-            self._answers.pop(id, None)
+            ended = self._answers.pop(id, None)
+            if ended is not None:
+                ended.resume = None  # it and its answer held one another
         verdict = judge(self._server, answer.done.result(), method, "legacy", session=self._session is not None)
         if not isinstance(verdict, Trouble):
             return verdict
@@ -111,7 +116,7 @@ class LegacyLink:
         raise verdict.error
 
     def _reader(self, id: int, exchange: Exchange) -> Answer:
-        answer = self._answers[id] = Answer(self._server, id, exchange, self)
+        answer = self._answers[id] = Answer(self._server, id, exchange, self, self._loop)
         answer.resume = lambda: self._resume(answer)
         return answer
 
@@ -119,9 +124,13 @@ class LegacyLink:
         params = {"requestId": id, "reason": "nobody waits for the answer any more"}
         self._aside(self._hop.say(jsonrpc.notification("notifications/cancelled", params), self._headers, self))
 
+    async def _at_level(self, method: str, params: Json, exchange: Exchange) -> Json:
+        if self._dead is None and rank(exchange.log_level) < self._level:
+            await self._lower_level(exchange)
+        return await self._exchange(method, params, exchange)
+
     async def _lower_level(self, exchange: Exchange) -> None:
         """Legacy levels hold for the whole session: set once per lower one, and filtered per request above."""
-        assert exchange.log_level is not None
         self._level = rank(exchange.log_level)
         quiet = Exchange(exchange.timeout_s, exchange.hard_deadline, 1 << 16)
         try:
@@ -245,3 +254,11 @@ class LegacyLink:
             self._die(reason)
         elif ending == "gone" and self._session is not None and self._ready:
             self._die("has ended the hub's session; the hub starts another one")
+
+
+def _written(headers: Mapping[str, str]) -> Mapping[str, str] | bytes:
+    """Their lines, written once for all requests; what cannot be written is refused with each request."""
+    try:
+        return header_lines(headers)
+    except ValueError:
+        return headers

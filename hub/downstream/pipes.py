@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, cast
 
 from hub.core.errors import Unreachable
@@ -95,9 +95,11 @@ class _Output(asyncio.Protocol):
             self._take(line)
             taken += 1
         rest_s = self._rest_s(taken)
-        self._pause(rest_s > 0)
         if rest_s > 0:
+            self._pause(True)
             self._loop.call_later(rest_s, self._work)
+        elif self._paused:
+            self._pause(False)
 
     def _rest_s(self, taken: int) -> float:
         """How long to read nothing after a turn of so many lines."""
@@ -178,16 +180,45 @@ class Pipes:
     ) -> None:
         self.child = child
         self._server, self._input, self._stdin, self._outputs = server, input, stdin, outputs
+        self._loop = asyncio.get_running_loop()
+        self._unwritten: list[bytes] = []  # of this turn of the loop
+        self._unwritten_size = 0
 
-    async def send(self, message: bytes) -> None:
-        """Write one line, waiting for room first. Raises `Unreachable`, having written nothing, when stdin is gone."""
+    def send(self, message: bytes) -> Awaitable[None] | None:
+        """Write one line: None when it is on its way, else what waits for room and then writes it.
+
+        The lines of one turn of the loop go out in one write: each wakes the child, at 10 us of the hub's time.
+
+        Either raises `Unreachable`, having written nothing, when stdin is gone.
+        """
+        if not self._input.room.is_set():
+            return self._send_later(message)
+        self._write(message)
+        return None
+
+    async def _send_later(self, message: bytes) -> None:
         while not self._input.room.is_set():
             await self._input.room.wait()
+        self._write(message)
+
+    def _write(self, message: bytes) -> None:
         if self._input.lost or self._stdin.is_closing():
             raise Unreachable(self._server, "its process takes no more input")
-        self._stdin.write(message + b"\n")
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(message)
+        self._unwritten_size += len(message)
+        if self._unwritten_size > WRITE_BUFFER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._unwritten, self._unwritten_size = self._unwritten, [], 0
+        if lines and not self._input.lost and not self._stdin.is_closing():
+            lines.append(b"")  # so that the last line has its end too
+            self._stdin.write(b"\n".join(lines))
 
     def close_stdin(self) -> None:
+        self._flush()
         if self._input.room.is_set():
             self._stdin.close()
         elif not self._input.lost:  # it does not read: what waits in the buffer would keep the pipe open for ever

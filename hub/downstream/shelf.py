@@ -86,6 +86,28 @@ def build(spec: ServerSpec, lists: Lists, approved: Approved) -> Shelf:
     )
 
 
+def steadied(old_lists: Lists, old: Shelf | None, lists: Lists, shelf: Shelf) -> tuple[Lists, Shelf]:
+    """The new lists and shelf of a server, with the very old items of each kind that has the same ones.
+
+    Asked again, a server mostly says the same: what is remembered of its items by identity then stands, and its
+    definitions are kept once.
+    """
+    if old is None or old.problems != shelf.problems:  # lists that are made into equal items may differ in what is none
+        return lists, shelf
+    same = {kind for kind in KINDS if _same(old.bare.get(kind, ()), shelf.bare.get(kind, ()))}
+    by_kind = {kind: old_lists.of(kind) if kind in same else lists.of(kind) for kind in lists.by_kind}
+    items = {kind: old.items[kind] if kind in same else found for kind, found in shelf.items.items()}
+    bare = {kind: old.bare[kind] if kind in same else found for kind, found in shelf.bare.items()}
+    return replace(lists, by_kind=by_kind), replace(shelf, items=items, bare=bare)
+
+
+def _same(old: tuple[Item, ...], new: tuple[Item, ...]) -> bool:
+    return len(old) == len(new) and all(
+        (a.name, a.native, a.sha256, a.writes, a.changed) == (b.name, b.native, b.sha256, b.writes, b.changed)
+        for a, b in zip(old, new, strict=True)
+    )
+
+
 def shown(item: Item) -> Json:
     """The definition of an item as clients of a prefixing endpoint read it."""
     rename: Callable[[str], str] = partial(public_uri, item.server)

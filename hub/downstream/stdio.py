@@ -9,10 +9,10 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from hub.core.call import Era, Json
 from hub.core.errors import DownstreamError, Late, Lost, Oversize, Unreachable
@@ -68,8 +68,8 @@ class StdioLink:
             listening = keep_listening(self._server, self.request, peer.capabilities, self._events.notified)
             self._listener = asyncio.create_task(listening)
 
-    async def request(self, method: str, params: Json, exchange: Exchange) -> Json:
-        return await self.correlator.request(method, params, exchange)
+    def request(self, method: str, params: Json, exchange: Exchange) -> Coroutine[Any, Any, Json]:
+        return self.correlator.request(method, params, exchange)
 
     async def notify(self, method: str, params: Json) -> None:
         await self.correlator.notify(method, params)
@@ -91,8 +91,8 @@ class StdioLink:
         self._silenced.set()
         self._pipes.child.stop(self._grace_s)
 
-    async def _send(self, message: bytes) -> None:
-        await self._pipes.send(message)
+    def _send(self, message: bytes) -> Awaitable[None] | None:
+        return self._pipes.send(message)
 
     def _take(self, line: bytes | Overlong) -> None:
         if self._closed is not None:

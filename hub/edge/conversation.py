@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Protocol
 
-import anyio
 from anyio.abc import TaskGroup
 
 from hub.core.call import EMPTY, Json, Principal
 from hub.core.ids import new_call_id
 from hub.core.ports import Endpoint
 from hub.edge.back import pass_back
-from hub.edge.inflight import InFlight
+from hub.edge.inflight import Flight, InFlight
 from hub.edge.legacy_session import LegacySession, initialize_fault
 from hub.edge.modern_channel import ModernChannel
 from hub.edge.outbox import Outbox
@@ -131,8 +130,8 @@ class Conversation:
             return
         if self._legacy is None and message["method"] != _DISCOVER and _is_enveloped(message):
             self._is_modern = True
-        scope = self._in_flight.begin(request_id)
-        self._tasks.start_soon(self._run, message, call_id, size_bytes, scope, reply)
+        flight = self._in_flight.begin(request_id)
+        self._tasks.start_soon(self._run, message, call_id, size_bytes, flight, reply)
 
     def _out_of_era(self, message: Json) -> Refusal | None:
         enveloped = _is_enveloped(message)
@@ -158,10 +157,10 @@ class Conversation:
         self._legacy = session
         return jsonrpc.result(request_id, session.opening())
 
-    async def _run(self, message: Json, call_id: str, size_bytes: int, scope: anyio.CancelScope, reply: Reply) -> None:
+    async def _run(self, message: Json, call_id: str, size_bytes: int, flight: Flight, reply: Reply) -> None:
         answers: tuple[Message, ...] = ()
         try:
-            with scope:
+            with flight:
                 answers = await self._answer(message, call_id, size_bytes)
         except Exception:
             log.exception("request of call %s was not answered", call_id)
@@ -169,7 +168,7 @@ class Conversation:
             answers = (self._refusal(message["id"], call_id, failed, "internal"),)
         finally:
             self._in_flight.end(message["id"])
-        await reply(*(() if scope.cancel_called else answers))
+        await reply(*(() if flight.cancel_called else answers))
 
     async def _answer(self, message: Json, call_id: str, size_bytes: int) -> tuple[Message, ...]:
         session = self._legacy

@@ -110,12 +110,7 @@ class LegacySession:
             return self._refuse(request_id, call_id, invalid("this session is initialized already"))
         if method == "logging/setLevel":
             return self._set_level(request_id, call_id, params)
-        client = replace(
-            self.client,
-            back=self.client.back if back is None else back,
-            log_level=self.level,
-            wants_progress=progress_token(params) is not None,
-        )
+        client = self._heard(params, back)
         deadline = monotonic() + self._ports.limits.call_s
         if method in _SUBSCRIBING:
             if not isinstance(params.get("uri"), str):
@@ -135,6 +130,14 @@ class LegacySession:
         if isinstance(decoded, Refusal):
             return self._refuse(request_id, call_id, decoded)
         return self._encoded(request_id, decoded, await self._ports.handle(decoded))
+
+    def _heard(self, params: Json, back: Back | None) -> Client:
+        """The client as one request of it wants to be told things; most want nothing."""
+        wants_progress = progress_token(params) is not None
+        if back is None and self.level is None and not wants_progress:
+            return self.client
+        heard = self.client.back if back is None else back
+        return replace(self.client, back=heard, log_level=self.level, wants_progress=wants_progress)
 
     def _set_level(self, request_id: jsonrpc.Id, call_id: str, params: Json) -> Message:
         level = params.get("level")

@@ -6,15 +6,16 @@ Owns HTTP's part of it: session ids, version header, Accept, batches. What a ses
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import anyio
 
-from hub.core.call import EMPTY
+from hub.core.call import EMPTY, Back
 from hub.core.ids import new_call_id
 from hub.edge.accept import EVENTS, JSON, accepts
-from hub.edge.back import QueueBack, queue_back
+from hub.edge.back import queue_back
+from hub.edge.inflight import Flight
 from hub.edge.leaving import cancel_when_gone
 from hub.edge.legacy_session import LegacySession, initialize_fault
 from hub.edge.ports import EdgePorts
@@ -31,6 +32,7 @@ from hub.wire.revisions import LEGACY, is_legacy
 SESSION: Final = "mcp-session-id"
 VERSION: Final = "mcp-protocol-version"
 BATCH: Final = 50
+_USUAL: Final = f"{JSON}, {EVENTS}"  # as most clients write what they accept
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +49,19 @@ class LegacyEdge:
     async def post(self, request: Request, receive: Receive, send: Send) -> None:
         """One message, or a batch. A request is answered here; everything else is accepted with 202."""
         message = request.message
-        if {JSON, EVENTS} - accepts(request.headers):
+        if request.headers.get("accept") != _USUAL and {JSON, EVENTS} - accepts(request.headers):
             text = f"accept both {JSON} and {EVENTS}: which of them answers is the hub's choice"
             await self._refuse(send, request, 406, invalid(text), "not_acceptable")
         elif isinstance(message, dict) and message.get("method") == "initialize":
             await self._initialize(request, send)
-        elif (held := await self._session(request, send)) is not None:
-            if isinstance(message, list):
-                await self._batch(held, request, send)
-            else:
-                await self._message(held, request, send)
+        elif (held := self._session(request)) is None:
+            await self._refuse_session(request, send)
+        elif isinstance(message, list):
+            await self._batch(held, request, send)
+        elif jsonrpc.shape(message) == "request":
+            await self._request(held, request, send)
+        else:
+            await self._message(held, request, send)
 
     async def get(self, request: Request, receive: Receive, send: Send) -> None:
         """The one stream of a session, for what belongs to no request. It holds the session open."""
@@ -65,8 +70,9 @@ class LegacyEdge:
                 send, request, 406, invalid(f"accept {EVENTS}: the answer is a stream"), "not_acceptable"
             )
             return
-        held = await self._session(request, send)
+        held = self._session(request)
         if held is None:
+            await self._refuse_session(request, send)
             return
         if held.listening:
             await self._refuse(send, request, 409, invalid("this session has its one stream already"), "conflict")
@@ -83,10 +89,12 @@ class LegacyEdge:
 
     async def delete(self, request: Request, receive: Receive, send: Send) -> None:
         """The client ends its session; its calls in flight are cancelled."""
-        held = await self._session(request, send)
-        if held is not None:
-            self._sessions.end(held)
-            await respond(send, 200, b"", _head(new_call_id()))
+        held = self._session(request)
+        if held is None:
+            await self._refuse_session(request, send)
+            return
+        self._sessions.end(held)
+        await respond(send, 200, b"", _head(new_call_id()))
 
     async def aclose(self) -> None:
         """End every session and its stream."""
@@ -109,53 +117,57 @@ class LegacyEdge:
             body = jsonrpc.dumps(jsonrpc.result(message["id"], session.opening()))
             await respond(send, 200, body, (*_head(call_id), (SESSION.encode(), held.id.encode())))
 
-    async def _session(self, request: Request, send: Send) -> Held | None:
-        """The session this request names, or None once it has been refused."""
+    def _session(self, request: Request) -> Held | None:
+        """The session this request names; None when it is to be refused."""
         version, id = request.headers.get(VERSION), request.headers.get(SESSION)
+        if id is None or (version is not None and not is_legacy(version)):
+            return None
+        return self._sessions.find(request, id)
+
+    async def _refuse_session(self, request: Request, send: Send) -> None:
+        version = request.headers.get(VERSION)
         if version is not None and not is_legacy(version):
             text = f"{VERSION} names a revision that sessions do not speak; use one of {', '.join(LEGACY)}"
             await self._refuse(send, request, 400, invalid(text), "unsupported_version")
-        elif id is None:
+        elif SESSION not in request.headers:
             await self._refuse(send, request, 400, invalid(f"{SESSION} is missing; send initialize to obtain one"))
-        elif (held := self._sessions.find(request, id)) is None:
-            await self._refuse(send, request, 404, invalid("no such session; send initialize anew"), "gone")
         else:
-            return held
-        return None
+            await self._refuse(send, request, 404, invalid("no such session; send initialize anew"), "gone")
 
     async def _message(self, held: Held, request: Request, send: Send) -> None:
         message, call_id = request.message, new_call_id()
         shape = jsonrpc.shape(message)
         if shape == "invalid":
             await self._refuse(send, request, 400, invalid("the message is no JSON-RPC 2.0 message"))
-        elif shape != "request":
+        else:
             if shape == "notification":
                 _notified(held, message)
             await respond(send, 202, b"", _head(call_id))
-        elif (fault := held.in_flight.fault(message["id"])) is not None:
+
+    async def _request(self, held: Held, request: Request, send: Send) -> None:
+        message, limits, call_id = request.message, self._ports.limits, new_call_id()
+        if (fault := held.in_flight.fault(message["id"])) is not None:
             await self._refuse(send, request, 200, invalid(fault))
-        else:
-            back = queue_back(message.get("params", EMPTY), self._ports.limits.back_queue, held.session.level)
-            answer = PostAnswer(send, _head(call_id), self._ports.limits.keepalive_s)
-            await answer.give(self._work(held, message, call_id, len(request.body), back), back)
+            return
+        params, level = message.get("params", EMPTY), held.session.level
+        queue = queue_back(params, limits.back_queue, level) if level is not None or "_meta" in params else None
+        answer = PostAnswer(send, request.whole, _head(call_id), limits.keepalive_s, queue)
+        flight = held.in_flight.begin(message["id"])
+        back = None if queue is None else answer
+        await answer.give(self._work(held, flight, message, call_id, len(request.body), back))
 
-    def _work(
-        self, held: Held, message: Message, call_id: str, size_bytes: int, back: QueueBack | None
-    ) -> Callable[[], Awaitable[Message | None]]:
-        """The answer to one request of this session, in flight from now on; None when the client cancels it."""
-        scope = held.in_flight.begin(message["id"])
-
-        async def work() -> Message | None:
-            answer: Message | None = None
-            try:
-                with scope:
-                    answer = await held.session.answer(message, call_id=call_id, size_bytes=size_bytes, back=back)
-            finally:
-                held.in_flight.end(message["id"])
-                self._sessions.touch(held)
-            return None if scope.cancel_called else answer
-
-        return work
+    async def _work(
+        self, held: Held, flight: Flight, message: Message, call_id: str, size_bytes: int, back: Back | None
+    ) -> Message | None:
+        """The answer to one request of this session; None when the client cancels it."""
+        answer: Message | None = None
+        try:
+            with flight:
+                answer = await held.session.answer(message, call_id=call_id, size_bytes=size_bytes, back=back)
+        finally:
+            held.in_flight.end(message["id"])
+            self._sessions.touch(held)
+        return None if flight.cancel_called else answer
 
     async def _batch(self, held: Held, request: Request, send: Send) -> None:
         """Revision 2025-03-26 alone: the requests of a batch run at once, and one array answers them."""
@@ -192,7 +204,8 @@ class LegacyEdge:
             return None
         if (fault := held.in_flight.fault(message["id"])) is not None:
             return refuse(self._ports, invalid(fault), request_id=message["id"], call_id=call_id)
-        return await self._work(held, message, call_id, size_bytes, None)()
+        flight = held.in_flight.begin(message["id"])
+        return await self._work(held, flight, message, call_id, size_bytes, None)
 
     async def _stream(self, held: Held, request: Request, send: Send) -> None:
         """Until the session ends, its credential does, or the client does not read."""

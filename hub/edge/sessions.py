@@ -70,10 +70,13 @@ class Sessions:
         held = self._held.get(id)
         if held is None or held.owner != owner_of(request):
             return None
-        if self._is_expired(held):
+        now = self._clock()
+        if now - held.used > self._idle_s and held.is_idle:
             self.end(held)
             return None
-        self.touch(held)
+        held.used = now
+        del self._held[id]
+        self._held[id] = held
         return held
 
     def touch(self, held: Held) -> None:

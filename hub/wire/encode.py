@@ -14,6 +14,7 @@ from hub.wire import bridge, denials, jsonrpc
 from hub.wire.caching import ttl_ms as told_ttl_ms
 from hub.wire.decode import SERVER_INFO_KEY, Refusal
 from hub.wire.pages import Pages
+from hub.wire.written import Pen
 
 CALL_HEADER: Final = "hub-call-id"
 
@@ -23,6 +24,7 @@ LISTS: Final[Mapping[str, tuple[Kind, str]]] = {
     "resources/list": ("resource", "resources"),
     "resources/templates/list": ("template", "resourceTemplates"),
 }
+_PEN: Final = Pen()  # one for all edges: a conversation asks for its list about once
 _CACHEABLE: Final = frozenset({"resources/read", "server/discover"})
 
 
@@ -53,7 +55,8 @@ def answer(
     match outcome:
         case Done(result):
             given = bridge.result(client, call.method, result)
-            wrapped = _complete(client, call.method, given, server_info, told_ttl_ms(result))
+            kept_ms = told_ttl_ms(result) if call.method in _CACHEABLE else 0
+            wrapped = _complete(client, call.method, given, server_info, kept_ms)
             return Encoded(jsonrpc.result(request_id, wrapped), 200, {CALL_HEADER: call.id})
         case Denied():
             return denial(call, outcome, request_id, server_info)
@@ -79,7 +82,7 @@ def answer(
 
 def _page(call: Call, items: tuple[Item, ...], next_cursor: str | None) -> Json:
     kind, key = LISTS[call.method]
-    page: dict[str, Any] = {key: [bridge.definition(call.client, kind, item.shown) for item in items]}
+    page: dict[str, Any] = {key: _PEN.write(call, kind, items)}
     if next_cursor is not None:
         page["nextCursor"] = next_cursor
     return page

@@ -544,3 +544,14 @@ async def test_a_server_that_tells_no_changes_is_asked_again_and_a_failure_keeps
         assert hub.names() == ["srv__b"]
         up.answers.clear()
         await until(lambda: not stale(hub))
+
+
+async def test_a_server_that_lists_the_same_again_keeps_its_very_items_and_one_that_does_not_gets_new_ones() -> None:
+    async with Hub() as hub:
+        await hub.up(link([tool("a"), tool("b")], [prompt()]))
+        before = hub.catalog.items("", "tool")
+        await hub.up(link([tool("b"), tool("a")], [prompt()]))
+        assert hub.catalog.items("", "tool") == before, "items are equal when they are the same"
+        await hub.up(link([tool("a"), tool("b", title="B")], [prompt()]))
+        assert [item.shown.get("title") for item in hub.catalog.items("", "tool")] == [None, "B"]
+        assert hub.lists.rows["srv"]["tool"] == [tool("a"), tool("b", title="B")]

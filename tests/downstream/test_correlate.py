@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from math import inf
 from typing import Any
 
@@ -29,8 +30,17 @@ class Wire:
         self.broken: DownstreamError | None = None
         self.correlator = Correlator("s", self.send, self.heard.events, era=era)
 
-    async def send(self, message: bytes) -> None:
+    def send(self, message: bytes) -> Awaitable[None] | None:
+        if not self.stuck.is_set():
+            return self._send_later(message)
+        self._accept(message)
+        return None
+
+    async def _send_later(self, message: bytes) -> None:
         await self.stuck.wait()
+        self._accept(message)
+
+    def _accept(self, message: bytes) -> None:
         if self.broken is not None:
             raise self.broken
         self.sent.append(jsonrpc.loads(message))

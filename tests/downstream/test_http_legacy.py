@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -490,3 +492,27 @@ async def test_what_cannot_be_delivered_is_swallowed() -> None:
     async with legacy() as (link, server, _):
         await link.notify("notifications/x", {"bad": "\ud800"})
         assert "notifications/x" not in server.methods()
+
+
+async def test_nothing_of_an_exchange_is_left_for_the_collector_of_cycles() -> None:
+    async with legacy() as (link, _, _):
+        gc.collect()
+        gc.disable()
+        try:
+            given = exchange()
+            kept = Witness()
+            given.notice = kept.notice
+            assert await link.request("tools/call", CALL, given) == {"ok": True}
+            seen = weakref.ref(kept)
+            del given, kept
+            await asyncio.sleep(0)
+            assert seen() is None
+        finally:
+            gc.enable()
+
+
+class Witness:
+    """Lives as long as the exchange that knows it."""
+
+    def notice(self, method: str, params: Json) -> None:
+        raise AssertionError("nothing was to be told")

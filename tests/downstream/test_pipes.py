@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -69,13 +70,77 @@ async def test_flood_without_line_ends_has_its_turn_and_no_more() -> None:
     await guard.aclose()
 
 
+class Counting(asyncio.WriteTransport):
+    """A pipe that writes down what is written at once."""
+
+    def __init__(self, pipe: asyncio.WriteTransport) -> None:
+        super().__init__()
+        self._pipe, self.writes = pipe, list[bytes]()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+        self._pipe.write(data)
+
+    def is_closing(self) -> bool:
+        return self._pipe.is_closing()
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def abort(self) -> None:
+        self._pipe.abort()
+
+
+async def send_all(pipes: Pipes, messages: list[bytes]) -> None:
+    for message in messages:
+        waiting = pipes.send(message)
+        if waiting is not None:
+            await waiting
+
+
+async def test_lines_of_one_turn_go_out_in_one_write_each_with_its_end() -> None:
+    guard, lines, ended = Guard(), list[bytes | Overlong](), list[bool]()
+    pipes = await run(guard, "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)", lines, ended)
+    stdin = Counting(pipes._stdin)
+    pipes._stdin = stdin
+    await send_all(pipes, [b"one", b"two", b"three"])
+    await until(lambda: len(lines) == 3)
+    await send_all(pipes, [b"four"])
+    await until(lambda: len(lines) == 4)
+    assert stdin.writes == [b"one\ntwo\nthree\n", b"four\n"]
+    await send_all(pipes, [b"five"])
+    pipes.close_stdin()  # what was accepted before the end still goes out
+    await until(lambda: ended != [])
+    assert lines == [b"one", b"two", b"three", b"four", b"five"]
+    pipes.close()
+    await guard.aclose()
+
+
+async def test_more_than_the_pipe_takes_waits_and_arrives_in_order() -> None:
+    guard, lines, ended = Guard(), list[bytes | Overlong](), list[bool]()
+    code = "import sys\nfor n, line in enumerate(sys.stdin): print(n, len(line), flush=True)"
+    pipes = await run(guard, code, lines, ended)
+    sizes = [100_000 + n for n in range(40)]
+    waited = 0
+    for size in sizes:
+        waiting = pipes.send(b"x" * size)
+        if waiting is not None:
+            waited += 1
+            await waiting
+    await until(lambda: len(lines) == len(sizes))
+    assert lines == [b"%d %d" % (n, size + 1) for n, size in enumerate(sizes)]
+    assert waited > 0
+    pipes.close()
+    await guard.aclose()
+
+
 async def test_input_is_refused_once_the_process_is_gone() -> None:
     guard, ended = Guard(), list[bool]()
     pipes = await run(guard, "pass", [], ended)
     await until(lambda: ended != [])
     await until(lambda: pipes._input.lost)
     with pytest.raises(Unreachable, match="no more input"):
-        await pipes.send(b"hello")
+        pipes.send(b"hello")
     pipes.close_stdin()
     pipes.close()
     await guard.aclose()

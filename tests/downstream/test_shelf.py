@@ -10,7 +10,7 @@ from hub.core.call import Kind
 from hub.core.ports import Pin
 from hub.downstream import shelf as shelf_module
 from hub.downstream.definitions import canonical, digest
-from hub.downstream.shelf import Approved, Lists, Problem, Shelf, build
+from hub.downstream.shelf import Approved, Lists, Problem, Shelf, build, steadied
 from tests.downstream.catalog_fakes import prompt, resource, spec, template, tool
 
 
@@ -166,3 +166,52 @@ def test_first_sights_without_end_are_hidden_not_trusted(monkeypatch: pytest.Mon
     shelf = build(spec(), lists(tool=[tool("a"), tool("b")]), known)
     assert [(item.native, item.changed) for item in shelf.items["tool"]] == [("a", False), ("b", True)]
     assert shelf.changed[0].old is None
+
+
+def both(*listed: Any, **given: Any) -> tuple[Lists, Shelf]:
+    made = lists(tool=listed, prompt=[prompt()])
+    return made, build(spec("git", **given), made, {})
+
+
+def test_what_a_server_lists_again_unchanged_keeps_its_very_items_and_definitions() -> None:
+    old_lists, old = both(tool("a"), tool("b", x=1))
+    kept_lists, kept = steadied(old_lists, old, *both(tool("b", x=1), tool("a")))
+    for kind in ("tool", "prompt"):
+        assert kept.items[kind] is old.items[kind]
+        assert kept.bare[kind] is old.bare[kind]
+        assert kept_lists.by_kind[kind] is old_lists.by_kind[kind]
+
+
+@pytest.mark.parametrize(
+    ("listed", "given"),
+    [
+        ([tool("a", x=1)], {}),
+        ([tool("a", x=True)], {}),
+        ([tool("a", x=1.0), tool("b")], {}),
+        ([tool("a", x=1.0), "junk"], {}),
+        ([], {}),
+        ([tool("a", x=1.0, annotations={"readOnlyHint": True})], {"trusted": True}),
+    ],
+)
+def test_a_kind_that_differs_in_anything_is_the_new_one_and_the_others_stay(listed: list[Any], given: Any) -> None:
+    old_lists, old = both(tool("a", x=1.0))
+    new_lists, new = both(*listed, **given)
+    kept_lists, kept = steadied(old_lists, old, new_lists, new)
+    assert kept.items["tool"] is new.items["tool"]
+    assert kept.bare["tool"] is new.bare["tool"]
+    assert kept_lists.by_kind["tool"] is new_lists.by_kind["tool"]
+    assert (kept.items["prompt"] is old.items["prompt"]) is (kept.problems == old.problems)
+    assert (kept.spec, kept.problems) == (new.spec, new.problems)
+
+
+def test_the_same_definition_is_another_item_once_it_may_be_trusted_or_is_hidden() -> None:
+    hinted = tool("a", annotations={"readOnlyHint": True})
+    old_lists, old = both(hinted)
+    for spec_now, pins in ((spec("git", trusted=True), {}), (spec("git", pins="quarantine"), other_pin(hinted))):
+        now_lists = lists(tool=[hinted])
+        _, kept = steadied(old_lists, old, now_lists, build(spec_now, now_lists, pins))
+        assert kept.items["tool"][0] is not old.items["tool"][0]
+
+
+def other_pin(given: Any) -> Approved:
+    return {("tool", given["name"]): Pin("git", "tool", given["name"], "0" * 64, {})}

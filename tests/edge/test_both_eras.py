@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hub.edge.mcp_legacy import LegacyEdge
 from hub.edge.mcp_modern import ModernEdge
 from hub.edge.mcp_sse import SseEdge
 from hub.edge.ports import EdgePorts, Limits
+from hub.edge.request import Receive, Request, Send
 from hub.wire import jsonrpc
 from tests.edge.fakes import CLIENT_TOKEN, eventually, fake_ports
 from tests.edge.harness import Wire, door, modern, modern_headers, rest, scope, served
@@ -119,3 +121,74 @@ async def test_a_client_that_leaves_is_logged_as_cancelled_by_the_real_pipeline(
     assert isinstance(outcome, Denied)
     assert outcome.code == "cancelled"
     assert wire.sent == []
+
+
+class Seeing(LegacyEdge):
+    """Counts the requests that may be answered the short way."""
+
+    short = 0
+
+    async def post(self, request: Request, receive: Receive, send: Send) -> None:
+        self.short += request.whole is not None
+        await super().post(request, receive, send)
+
+
+ALIKE: tuple[Any, ...] = (
+    ("tools/call", {"name": "demo__echo", "arguments": {"text": "gr\u00fc\u00df dich"}}),
+    ("tools/call", {"name": "demo__echo", "arguments": {}, "_meta": {"progressToken": 7}}),
+    ("tools/call", {"name": "demo__talk", "arguments": {}, "_meta": {"progressToken": 7}}),
+    ("tools/call", {"name": "demo__talk", "arguments": {}}),
+    ("tools/call", {"name": "demo__fail", "arguments": {}}),
+    ("tools/call", {"name": 5}),
+    ("tools/list", {}),
+    ("ping", {}),
+    ("no/such", {}),
+    ("initialize", {}),
+    ("notifications/cancelled", {"requestId": "nobody's"}),
+)
+
+
+@pytest.mark.parametrize(("method", "params"), ALIKE)
+async def test_a_session_is_answered_alike_the_short_way_and_the_long(method: str, params: Any) -> None:
+    ports = fake_ports()
+    edge = Seeing(ports)
+    app = HubApp(ports, ModernEdge(ports), edge, SseEdge(ports), rest, metrics_open=True)
+    opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    message = {"jsonrpc": "2.0", "method": method, "params": params}
+    if not method.startswith("notifications/"):
+        message["id"] = "q"
+    async with served(app, Limits(drain_s=3.0)) as (host, port, _):
+        reader, writer = await asyncio.open_connection(host, port)
+        begun = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": opening}
+        session = (await told(reader, writer, begun))[1]["mcp-session-id"]
+        long = await told(reader, writer, message, session)
+        before = edge.short
+        short = await told(reader, writer, message, session)
+        assert edge.short == before + 1, "its head had come before on this connection"
+        assert short == long
+        writer.close()
+
+
+async def told(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: Any, session: str | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """One POST in one piece; status, headers and body of its answer, call ids and the date blotted out."""
+    body = jsonrpc.dumps(message)
+    of_session = "" if session is None else f"mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
+    head = (
+        f"POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {CLIENT_TOKEN}\r\n{of_session}"
+        f"accept: application/json, text/event-stream\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(5):
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        if "content-length" in headers:
+            answer = await reader.readexactly(int(headers["content-length"]))
+        else:
+            answer = await reader.readuntil(b"\r\n0\r\n\r\n")
+    blotted = {name: _CALL_ID.sub("ID", value) for name, value in headers.items() if name != "date"}
+    return int(first.split()[1]), blotted, _CALL_ID.sub("ID", answer.decode()).encode()
+
+
+_CALL_ID = re.compile("[0-9a-f]{12}-[0-9a-f]{6}")

@@ -264,6 +264,16 @@ async def test_an_open_answer_is_kept_awake() -> None:
     assert "result" in (await running.finished()).messages[-1]
 
 
+async def test_what_is_told_in_the_last_moment_still_comes_before_the_answer() -> None:
+    async def handle(made: Call) -> Outcome:
+        made.client.back.notify("notifications/progress", {"progress": 1})
+        return Done({"content": []})
+
+    edge, headers = await opened_with(handle)
+    reply = await ask(edge.post, call("echo", meta={"progressToken": 1}), headers=headers)
+    assert [message.get("method", "answer") for message in reply.messages] == ["notifications/progress", "answer"]
+
+
 async def test_silence_alone_does_not_open_a_stream() -> None:
     async def handle(made: Call) -> Outcome:
         await asyncio.sleep(0.05)  # several silences long
@@ -375,6 +385,13 @@ async def test_a_batch_is_answered_with_an_array_and_one_call_id_each() -> None:
     ids = reply.headers["hub-call-id"].split(",")
     assert len(set(ids)) == 4
     assert s.pipeline.calls[0].id == ids[0]
+
+
+async def test_the_level_of_a_session_holds_in_a_batch_too() -> None:
+    s = await session("2025-03-26")
+    await s.post(request("logging/setLevel", {"level": "error"}))
+    await s.post([call("echo")])
+    assert s.pipeline.calls[-1].client.log_level == "error"
 
 
 async def test_a_batch_cannot_hold_an_initialize_or_a_batch() -> None:

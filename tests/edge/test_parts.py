@@ -63,6 +63,87 @@ async def test_waiting_for_the_last_answer_is_bounded() -> None:
     assert await flight.settled(0.01) is False
 
 
+async def test_a_cancelled_request_ends_quietly_puts_things_in_order_and_its_task_goes_on() -> None:
+    flight = InFlight().begin(1)
+    waiting, seen = asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        with flight:
+            try:
+                waiting.set()
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                seen.append("in order")
+        await asyncio.sleep(0)
+        seen.append("went on")
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    flight.cancel()
+    flight.cancel()
+    await asyncio.wait_for(task, 5)
+    assert seen == ["in order", "went on"]
+    assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_request_cancelled_before_it_begins_is_ended_at_its_first_wait(waits: bool) -> None:
+    flight = InFlight().begin(1)
+    flight.cancel()
+    seen = list[str]()
+
+    async def work() -> None:
+        with flight:
+            seen.append("begun")
+            if waits:
+                await asyncio.Event().wait()
+                seen.append("not reached")
+        await asyncio.sleep(0)
+        seen.append("went on")
+
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(task, 5)
+    assert seen == ["begun", "went on"]
+    assert task.cancelling() == 0
+
+
+async def test_who_ends_the_task_of_a_cancelled_request_ends_it() -> None:
+    flight, waiting = InFlight().begin(1), asyncio.Event()
+
+    async def work() -> None:
+        with flight:
+            waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    flight.cancel()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_an_error_of_a_cancelled_request_is_not_swallowed() -> None:
+    flight, waiting = InFlight().begin(1), asyncio.Event()
+
+    async def work() -> None:
+        with flight:
+            waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as exc:
+                raise OSError("broken on the way out") from exc
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    flight.cancel()
+    with pytest.raises(OSError, match="on the way out"):
+        await asyncio.wait_for(task, 5)
+    assert task.cancelling() == 0
+
+
 # ---- outbox
 
 
@@ -263,6 +344,17 @@ async def test_at_the_cap_the_oldest_idle_session_of_who_holds_most_goes() -> No
     assert sessions.find(make_request(), mine[0].id) is None
     assert sessions.find(make_request(who=OTHER), other.id) is other
     assert len(sessions) == 3
+
+
+async def test_at_the_cap_the_session_that_was_used_last_stays() -> None:
+    sessions, _, _ = _sessions(cap=2)
+    older, newer = _open(sessions), _open(sessions)
+    assert older is not None
+    assert newer is not None
+    assert sessions.find(make_request(), older.id) is older
+    _open(sessions)
+    assert sessions.find(make_request(), newer.id) is None
+    assert sessions.find(make_request(), older.id) is older
 
 
 async def test_at_the_cap_with_all_in_use_there_is_no_new_session() -> None:

@@ -6,7 +6,7 @@ import pytest
 from mcp_types.methods import validate_server_result
 
 from hub.core.call import Asked, Client, Denied, Done, Listed, Outcome
-from hub.wire import encode
+from hub.wire import encode, jsonrpc
 from hub.wire.decode import Refusal
 from hub.wire.pages import Pages
 from hub.wire.revisions import LEGACY
@@ -23,6 +23,11 @@ def encoded(
 ) -> encode.Encoded:
     made = call(method, params if params is not None else {"name": "x", "uri": "u"}, client)
     return encode.answer(made, outcome, request_id=7, server_info=INFO, pages=PAGES, page_size=size, ttl_ms=ttl_ms)
+
+
+def read(made: encode.Encoded) -> Any:
+    """The result as a client reads it: what stands in it may be written already."""
+    return jsonrpc.loads(jsonrpc.dumps(made.message))["result"]
 
 
 def test_a_modern_result_is_complete_and_signed_by_the_hub() -> None:
@@ -65,9 +70,9 @@ def test_a_tool_result_has_no_caching_hints() -> None:
     ],
 )
 def test_lists_are_under_their_key_in_both_eras(method: str, key: str) -> None:
-    modern = encoded(method, Listed((TOOL,)), params={}).message["result"]
+    modern = read(encoded(method, Listed((TOOL,)), params={}))
     assert modern == {key: [TOOL.shown], "resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": STAMP}
-    assert encoded(method, Listed((TOOL,)), legacy(), {}).message["result"] == {key: [TOOL.shown]}
+    assert read(encoded(method, Listed((TOOL,)), legacy(), {})) == {key: [TOOL.shown]}
 
 
 @pytest.mark.parametrize("method", ["tools/list", "prompts/list", "resources/list", "resources/templates/list"])
@@ -85,14 +90,14 @@ def test_the_time_of_lists_is_of_lists_and_of_the_modern_era_only() -> None:
     assert encoded("resources/read", Done({"contents": []}), ttl_ms=700).message["result"]["ttlMs"] == 0
     assert "ttlMs" not in encoded("tools/call", Done({"content": []}), ttl_ms=700).message["result"]
     assert "ttlMs" not in encoded("tools/call", Denied("policy", ""), ttl_ms=700).message["result"]
-    assert encoded("tools/list", Listed((TOOL,)), legacy(), {}, ttl_ms=700).message["result"] == {"tools": [TOOL.shown]}
+    assert read(encoded("tools/list", Listed((TOOL,)), legacy(), {}, ttl_ms=700)) == {"tools": [TOOL.shown]}
 
 
 def test_a_long_list_is_cut_and_its_cursor_leads_on() -> None:
     items = (TOOL, item("demo__more"))
-    first = encoded("tools/list", Listed(items), params={}, size=1).message["result"]
+    first = read(encoded("tools/list", Listed(items), params={}, size=1))
     assert [t["name"] for t in first["tools"]] == ["demo__echo"]
-    second = encoded("tools/list", Listed(items), params={"cursor": first["nextCursor"]}, size=1).message["result"]
+    second = read(encoded("tools/list", Listed(items), params={"cursor": first["nextCursor"]}, size=1))
     assert [t["name"] for t in second["tools"]] == ["demo__more"]
     assert "nextCursor" not in second
 
@@ -172,4 +177,4 @@ OUTCOMES: list[tuple[str, Outcome]] = [
 @pytest.mark.parametrize(("method", "outcome"), OUTCOMES)
 def test_every_answer_is_valid_in_its_revision(client: Client, method: str, outcome: Outcome) -> None:
     params: dict[str, Any] | None = {} if method.endswith("/list") else None
-    validate_server_result(method, client.revision, encoded(method, outcome, client, params).message["result"])
+    validate_server_result(method, client.revision, read(encoded(method, outcome, client, params)))
