@@ -69,15 +69,20 @@ def answer(
         case Asked(requests, state):
             if client.era == "legacy":
                 return denial(call, Denied("input_required", "asked"), request_id, server_info)
-            asked: dict[str, Any] = {"resultType": "input_required"}
-            if requests:
-                asked["inputRequests"] = requests
-            if state is not None:
-                asked["requestState"] = state
-            asked["_meta"] = {SERVER_INFO_KEY: server_info}
+            asked = _question(requests, state, server_info)
             return Encoded(jsonrpc.result(request_id, asked), 200, {CALL_HEADER: call.id})
         case other:
             assert_never(other)
+
+
+def _question(requests: Json, state: str | None, server_info: Json) -> Json:
+    asked: dict[str, Any] = {"resultType": "input_required"}
+    if requests:
+        asked["inputRequests"] = requests
+    if state is not None:
+        asked["requestState"] = state
+    asked["_meta"] = {SERVER_INFO_KEY: server_info}
+    return asked
 
 
 def _page(call: Call, items: tuple[Item, ...], next_cursor: str | None) -> Json:
