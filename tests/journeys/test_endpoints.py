@@ -44,7 +44,7 @@ async def test_an_endpoint_offers_what_it_was_made_for_and_nothing_else(tmp_path
 
         told = await ask(run, "server/discover", {}, path="/x/mcp")
         assert told.body["result"]["instructions"] == "Be kind."
-        assert len(await names(run, "/mcp")) == 4
+        assert len(await names(run, "/mcp")) == 5
 
 
 async def test_an_endpoint_that_is_replaced_or_removed_is_so_at_once_and_survives_a_restart(tmp_path: Path) -> None:
