@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["off", "flag", "block"]
 
-_INLINE_CHARS: Final = 48 * 1024  # about 5 ms; a longer text is looked at outside the loop
+_INLINE_CHARS: Final = 48 * 1024  # about 5 ms; of a longer text, what takes long is done outside the loop
 _NOTES: Final = 8
 _ALLOWED: Final = Allowed()
 _NOT_ARGUMENTS: Final = frozenset({"_meta", "name", "ref", "cursor", "requestState"})
@@ -149,7 +149,10 @@ class Screen:
         return _notes(findings, surface) if findings else ()
 
     async def _long(self, text: str, surface: Surface) -> tuple[str, ...]:
-        return _notes(await anyio.to_thread.run_sync(self._detector.scan, text, surface), surface)
+        found = self._detector.begin(text, surface)
+        if callable(found):
+            found = await anyio.to_thread.run_sync(found)
+        return _notes(found, surface) if found else ()
 
 
 def _given(params: Json) -> str:

@@ -1,7 +1,8 @@
 """What a text must hold for a pattern to match it: of each group, at least one word. Pure; read off the pattern.
 
 Most texts hold none of the words a rule cannot do without, and one search for all words of all rules tells so. What is
-not understood here needs nothing: the rule is then run on every text, never skipped.
+not understood here needs nothing: the rule is then run on every text, never skipped. A word may hold `EDGE`, where a
+word boundary has to be: `add` is in most texts, as a word of its own in few.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Final, NamedTuple
 
+import re2
+
 Group = frozenset[str]
+EDGE: Final = "\b"  # one character, which stands for no character of the text
 
 _MOST_EXACT: Final = 64  # words that are written out
 MOST_GROUPS: Final = 3  # of one pattern
@@ -49,6 +53,11 @@ def needs(pattern: str) -> tuple[Group, ...]:
         return ()
     groups = sorted(dict.fromkeys(_needs_of(whole)), key=_rarity, reverse=True)
     return tuple(groups[:MOST_GROUPS])
+
+
+def pattern_of(word: str) -> str:
+    """What to search a text for, to know whether the word is in it."""
+    return r"\b".join(re2.escape(piece) for piece in word.split(EDGE))
 
 
 class _Reader:
@@ -106,13 +115,13 @@ class _Reader:
             case _ if char in "*+?":
                 raise _Unread
             case _:
-                return _Part(frozenset({char}))
+                return _Part(frozenset({self._plain(char)}))
 
     def _escaped(self) -> str | None:
-        """The character, nothing for a word boundary, None for a class of them."""
+        """The character, `EDGE` for a word boundary, None for a class of characters."""
         char = self._next()
         if char == "b":
-            return ""
+            return EDGE
         if char in "wWsSdD":
             return None
         if char in "pP":
@@ -124,10 +133,15 @@ class _Reader:
             if match is None:
                 raise _Unread
             self._at = match.end()
-            return chr(int(match[1] or match[2], 16))
+            return self._plain(chr(int(match[1] or match[2], 16)))
         if char in _CONTROLS:
             return _CONTROLS[char]
         if char.isalnum():
+            raise _Unread
+        return char
+
+    def _plain(self, char: str) -> str:
+        if char == EDGE:
             raise _Unread
         return char
 
@@ -144,7 +158,7 @@ class _Reader:
                 if self._next() == "\\":
                     self._escaped()
                 plain = False  # a range is more than a few
-            elif one:
+            elif one and one != EDGE:
                 chars.add(one)
             else:
                 plain = False
@@ -203,8 +217,9 @@ def _group(words: Group | None) -> tuple[Group, ...]:
 
 def _is_common(word: str) -> bool:
     """In nearly every text: not worth a search."""
-    return len(word) < 2 or (len(word) == 2 and word.isascii() and word.isalnum())
+    seen = word.replace(EDGE, "")
+    return len(seen) < 2 or (len(seen) == 2 and seen.isascii() and seen.isalnum())
 
 
 def _rarity(group: Group) -> tuple[int, int]:
-    return min(min(map(len, group)), _LONG), -len(group)
+    return min(min(len(word.replace(EDGE, "")) for word in group), _LONG), -len(group)

@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from time import monotonic
 from typing import Any, Final, Literal
 
 import re2
 
-from policies.detectors.needs import MOST_GROUPS, Group, needs
+from policies.detectors.needs import MOST_GROUPS, Group, needs, pattern_of
 
+_Match = Callable[[int, bytes, int, int], list[tuple[int, int]]]
 Surface = Literal["description", "argument", "result"]
 ROUNDING: Final = 1e-9  # of sums of weights
+SOON_S: Final = 0.002
+SOON_RUN: Final = 1_500_000  # bytes times rules, at about 1.2 ns
+PIECE: Final = 32 * 1024
+OVERLAP: Final = 64  # more than any word or sign is long: each stands whole in a piece, with what is beside it
 _ANYWHERE: Final = re2._Anchor.UNANCHORED
 
 
@@ -39,11 +45,12 @@ class RuleSet:
 
     def __init__(self, rules: Sequence[Rule], signs: Sequence[str] = ()) -> None:
         rules = sorted(rules, key=lambda rule: not needs(rule.pattern))  # a rank is a place in this order
-        self._rules = [(rule, re2.compile(rule.pattern)._regexp.Match) for rule in rules]
+        self._rules: list[tuple[Rule, _Match]] = [(rule, re2.compile(rule.pattern)._regexp.Match) for rule in rules]
+        self._in_any_case: dict[int, tuple[Rule, _Match]] = {}
         required = [needs(rule.pattern) for rule in rules]
         words = sorted({word for some in required for group in some for word in group})
         bare = [rank for rank, some in enumerate(required) if not some]
-        self._count = len(rules)
+        self._count, self._is_endless = len(rules), bool(bare)  # nobody knows how long a match of a bare rule is
         # One number stands for all rules: a bit a rule in each of as many lanes as a rule has groups. What is in a text
         # sets its bits, and a rule whose bit is set in every lane is possible: 0.4 us where looping over rules was 3.
         free = ((lane, rank) for rank, some in enumerate(required) for lane in range(len(some), MOST_GROUPS))
@@ -53,7 +60,7 @@ class RuleSet:
         self._signed = self._bit(MOST_GROUPS, 0)  # above all lanes
         self._bits += [self._signed for _ in signs]
         self._set: Any = re2.Set.SearchSet(_options())
-        for pattern in (*map(re2.escape, words), *(rules[rank].pattern for rank in bare), *signs):
+        for pattern in (*map(pattern_of, words), *(rules[rank].pattern for rank in bare), *signs):
             self._set.Add(pattern)
         self._set.Compile()
         self._look: Callable[[bytes], list[int]] = self._set._set.Match  # the wrapper around it costs as much again
@@ -65,7 +72,7 @@ class RuleSet:
         return self._run(raw, possible, needed) if possible else []
 
     def hits_unsigned(self, raw: bytes, needed: float) -> list[Hit] | None:
-        """As `hits`, for a text in bytes; None when one of the signs is in it."""
+        """As `hits`, for a text in bytes, ASCII and in any case; None when one of the signs is in it."""
         seen = self._look(raw)
         if not seen:
             return []
@@ -73,9 +80,29 @@ class RuleSet:
         if there >= self._signed:
             return None
         possible = self._possible(there)
-        return self._run(raw, possible, needed) if possible else []
+        return self._run(raw.lower(), possible, needed) if possible else []
 
-    def _there(self, seen: list[int]) -> int:
+    def hits_soon(self, raw: bytes, needed: float) -> list[Hit] | None:
+        """As `hits_unsigned`, for a long text. None also when that takes longer than `SOON_S`, or may.
+
+        Piece by piece, because what one byte costs is for the text to say: 1.2 ns, or 200 where all of it is new.
+        """
+        if self._is_endless:
+            return None
+        end, seen = monotonic() + SOON_S, set[int]()
+        for first, last in _cuts(raw):
+            seen.update(self._look(raw[first:last]))
+            if monotonic() > end:
+                return None
+        there = self._there(seen)
+        if there >= self._signed:
+            return None
+        possible = self._possible(there)
+        if possible.bit_count() * len(raw) > SOON_RUN:
+            return None
+        return self._run(raw, possible, needed, in_any_case=True) if possible else []
+
+    def _there(self, seen: Iterable[int]) -> int:
         there, bits = self._always, self._bits
         for number in seen:
             there |= bits[number]
@@ -86,12 +113,13 @@ class RuleSet:
         count = self._count
         return there & (there >> count) & (there >> 2 * count) & (self._bit(1, 0) - 1)
 
-    def _run(self, raw: bytes, ranks: int, needed: float) -> list[Hit]:
-        """Of the rules whose bits are set."""
+    def _run(self, raw: bytes, ranks: int, needed: float, in_any_case: bool = False) -> list[Hit]:
+        """Of the rules whose bits are set. `in_any_case`: the text is ASCII and was not made lower."""
         possible = []
         while ranks:
             lowest = ranks & -ranks
-            possible.append(self._rules[lowest.bit_length() - 1])
+            rank = lowest.bit_length() - 1
+            possible.append(self._folded(rank) if in_any_case else self._rules[rank])
             ranks ^= lowest
         hits = []
         left = sum([rule.weight for rule, _ in possible])
@@ -105,8 +133,27 @@ class RuleSet:
                 hits.append(Hit(rule, len(raw[:start].decode())))
         return hits if left >= needed - ROUNDING else []
 
+    def _folded(self, rank: int) -> tuple[Rule, _Match]:
+        """The rule for a text in any case; of ASCII, it matches what it matches of the same text in lower case."""
+        known = self._in_any_case.get(rank)
+        if known is None:
+            rule = self._rules[rank][0]
+            known = self._in_any_case[rank] = rule, re2.compile("(?i)" + rule.pattern)._regexp.Match
+        return known
+
     def _bit(self, lane: int, rank: int) -> int:
         return 1 << (lane * self._count + rank)
+
+
+def _cuts(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Pieces that overlap, from blank to blank where there are any: within a word, a cut would look like its edge."""
+    last = 0
+    while last < len(raw):
+        first = max(last - OVERLAP, 0)
+        before = raw.rfind(b" ", max(first - OVERLAP, 0), first)
+        last += PIECE
+        last = raw.find(b" ", last, last + OVERLAP) + 1 or last
+        yield (first if before < 0 else before), last
 
 
 def _places(required: Sequence[tuple[Group, ...]], word: str) -> Iterator[tuple[int, int]]:
@@ -122,4 +169,5 @@ def _options() -> Any:
     """Room for the states of a search for many words: in the default of 8 MiB, varied texts cost twice as much."""
     options = re2.Options()
     options.max_mem = 16 << 20
+    options.case_sensitive = False  # a text need not be made lower for it, 45 us of 100 KB; too much is run, not less
     return options

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from policies.detectors import phrases
 from policies.detectors.descriptions import DESCRIPTIONS
 from policies.detectors.languages import LANGUAGES
-from policies.detectors.normalise import SIGNS, Views, has_run, views_of
+from policies.detectors.normalise import SIGNS, Views, views_of
 from policies.detectors.payloads import PAYLOADS
 from policies.detectors.rules import ROUNDING, Hit, RuleSet, Surface
 
@@ -41,6 +42,9 @@ class Detector(Protocol):
     def scan(self, text: str, surface: Surface) -> tuple[Finding, ...]:
         """What speaks against this text; nothing when nothing does. Never waits."""
 
+    def begin(self, text: str, surface: Surface) -> tuple[Finding, ...] | Callable[[], tuple[Finding, ...]]:
+        """As `scan`, for a long text: what it finds, or, where finding takes long, the scan for another thread."""
+
 
 class RuleDetector:
     """Adds up the weights of the rules that match; a text that reaches `threshold` is a finding."""
@@ -66,11 +70,18 @@ class RuleDetector:
             return ()
         if len(text) > INLINE_CHARS:
             text = _windows(text)
-        if text.isascii() and not has_run(raw := text.lower().encode()):
-            hits = self._sets[surface].hits_unsigned(raw, self._threshold)
+        if text.isascii():
+            hits = self._sets[surface].hits_unsigned(text.encode(), self._threshold)
             if hits is not None:  # the text has one reading, as most have
                 return _ranked(hits, surface) if hits else ()
         return self._judge(views_of(text), surface)
+
+    def begin(self, text: str, surface: Surface) -> tuple[Finding, ...] | Callable[[], tuple[Finding, ...]]:
+        if len(text) <= INLINE_CHARS and text.isascii():
+            hits = self._sets[surface].hits_soon(text.encode(), self._threshold)
+            if hits is not None:
+                return _ranked(hits, surface) if hits else ()
+        return partial(self.scan, text, surface)
 
     def _judge(self, views: Views, surface: Surface) -> tuple[Finding, ...]:
         rules, several = self._sets[surface], len(views.views) > 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +36,9 @@ class Word:
         self.threads.add(threading.get_ident())
         place = text.find("EVIL")
         return () if place < 0 else (Finding("evil", surface, place, 1.0),)
+
+    def begin(self, text: str, surface: Surface) -> tuple[Finding, ...] | Callable[[], tuple[Finding, ...]]:
+        return partial(self.scan, text, surface) if "SLOW" in text else self.scan(text, surface)
 
 
 BAD = a_tool({"name": "bad", "inputSchema": {"properties": {"a": {"description": "EVIL"}}}}, sha256="bad")
@@ -224,11 +229,14 @@ async def test_a_client_that_wants_neither_costs_no_wrapper() -> None:
     assert below.seen[0] is call
 
 
-async def test_a_long_text_is_looked_at_outside_the_loop() -> None:
-    detector = Word()
-    long = Done({"content": [{"type": "text", "text": "x" * 100_000 + "EVIL"}]}, 100_000)
-    assert isinstance(await screen("block", detector)(a_call(GOOD), Below(long)), Denied)
-    assert len(detector.threads) == 2
+async def test_of_a_long_text_what_takes_long_is_done_outside_the_loop() -> None:
+    for said, threads in (("SLOW", 2), ("quick", 1)):
+        detector = Word()
+        long = Done({"content": [{"type": "text", "text": "x" * 100_000 + "EVIL" + said}]}, 100_000)
+        assert isinstance(await screen("block", detector)(a_call(GOOD), Below(long)), Denied)
+        assert len(detector.threads) == threads
+        clean = Done({"content": [{"type": "text", "text": "x" * 100_000 + said}]}, 100_000)
+        assert await screen("block", detector)(a_call(GOOD), Below(clean)) is clean
 
 
 async def test_a_detector_that_fails_lets_nothing_pass() -> None:

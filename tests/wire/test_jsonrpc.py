@@ -76,6 +76,11 @@ def test_nesting_up_to_the_limit_and_many_flat_brackets_are_fine() -> None:
     assert len(loads(b"[" + b"{}," * 999 + b"[]]")) == 1000
 
 
+@given(st.lists(st.sampled_from([b"{", b"[", b"]", b"a"]), max_size=12).map(b"".join), st.integers(0, 6))
+def test_what_opens_is_counted_up_to_a_limit(raw: bytes, limit: int) -> None:
+    assert jsonrpc._opens_more(raw, limit) == (raw.count(b"{") + raw.count(b"[") > limit)
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_any_kind_of_bytes_is_read(kind: Any) -> None:
     assert loads(kind(b'{"a":1}')) == {"a": 1}

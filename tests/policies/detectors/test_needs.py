@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policies.detectors import phrases
 from policies.detectors.descriptions import DESCRIPTIONS
 from policies.detectors.languages import LANGUAGES
-from policies.detectors.needs import MOST_GROUPS, needs
+from policies.detectors.needs import MOST_GROUPS, Group, needs, pattern_of
 from policies.detectors.payloads import PAYLOADS
 from policies.detectors.rules import Rule
 
@@ -34,7 +34,10 @@ RULES = (
     ("pattern", "groups"),
     [
         ("alpha", [{"alpha"}]),
-        (r"\balpha\b.{0,9}?(?:beta|gamma)s?", [{"alpha"}, {"beta", "gamma"}]),
+        (r"\balpha\b.{0,9}?(?:beta|gamma)s?", [{"\balpha\b"}, {"beta", "gamma"}]),
+        (r"\b(?:alpha|beta)\b", [{"\balpha\b", "\bbeta\b"}]),
+        (r"alpha\b(?: beta)?", [{"alpha\b"}]),
+        (r"\balpha|alpha", [{"alpha"}]),
         ("(?:a|b)cd", [{"acd", "bcd"}]),
         ("alphas?|al[px]ha", [{"alpha", "alxha"}]),
         ("(?:alpha){2,}x", [{"alpha"}]),
@@ -80,6 +83,8 @@ def test_what_may_do_without_words_needs_none(pattern: str) -> None:
         r"\Qalpha\E",
         r"\p{Greek}alpha",
         "[[:alpha:]]alpha",
+        "alpha\b",
+        r"alpha\x08",
         "(alpha",
         "alpha)",
         "*alpha",
@@ -98,13 +103,23 @@ def test_nearly_every_rule_has_words() -> None:
     assert sum(not needs(rule.pattern) for rule in RULES) <= 6
 
 
+def _holds(text: str, groups: tuple[Group, ...]) -> bool:
+    return all(any(re2.search(pattern_of(word), text) for word in group) for group in groups)
+
+
+def test_a_boundary_is_searched_for_where_the_pattern_has_one() -> None:
+    (group,) = needs(r"\balpha.\b")
+    assert _holds("an alphabet", (group,))
+    assert not _holds("nonalpha", (group,))
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_a_rule_matches_holds_a_word_of_each_group(rule: Rule, data: st.DataObject) -> None:
     made = data.draw(st.from_regex(re.compile(rule.pattern.replace(r"\pL", r"\w")))).lower()
     if re2.search(rule.pattern, made):
-        assert all(any(word in made for word in group) for group in needs(rule.pattern))
+        assert _holds(made, needs(rule.pattern))
 
 
 PIECES = st.recursive(
@@ -124,4 +139,4 @@ PIECES = st.recursive(
 @given(PIECES, st.data())
 def test_whatever_any_pattern_matches_holds_a_word_of_each_group(pattern: str, data: st.DataObject) -> None:
     made = data.draw(st.from_regex(re.compile(pattern), alphabet=st.sampled_from("abcdx. ")))
-    assert all(any(word in made for word in group) for group in needs(pattern))
+    assert _holds(made, needs(pattern))
