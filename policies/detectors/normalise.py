@@ -113,9 +113,9 @@ def _decoded(seen: str, plain: str, more: list[View]) -> Views:
     for sign in signs:
         match _SIGN_NAMES[sign]:
             case "html":
-                more = [*more, View("html", html.unescape(plain))]
+                more = [*more, View("html", html.unescape(plain).lower())]
             case "percent":
-                more = [*more, View("percent", unquote(unquote(plain)))]
+                more = [*more, View("percent", unquote(unquote(plain)).lower())]
             case "base64" if fragments := _base64_texts(seen):
                 more = [*more, View("base64", "\n".join(fragments).lower())]
             case "rot13":
