@@ -140,7 +140,7 @@ class Screen:
         if self._modes.results == "block":
             told = f"The answer was held back: it reads like instructions to an assistant ({', '.join(found)})."
             return Denied("screened", ", ".join(found), told=told)
-        if not isinstance(outcome, Done):
+        if not isinstance(outcome, Done | Asked):
             log.warning("what the downstream says in call %s reads like an attack: %s", call_id, ", ".join(found))
         return _noted(outcome, notes + found)
 
@@ -180,7 +180,7 @@ class _ScreenedBack:
 
 
 def _noted(outcome: Outcome, notes: tuple[str, ...]) -> Outcome:
-    if not notes or not isinstance(outcome, Done):
+    if not notes or not isinstance(outcome, Done | Asked):
         return outcome
     return replace(outcome, notes=(*outcome.notes, *dict.fromkeys(notes[:_NOTES])))
 

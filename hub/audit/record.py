@@ -107,8 +107,8 @@ def call_entry(record: Record, outcome: Outcome, at: str, now: float, policy_ver
         entry.reason = printable(outcome.reason)
     elif isinstance(outcome, Done):
         entry.result_bytes = outcome.size_bytes
-        if outcome.notes:
-            entry.notes = tuple(printable(note) for note in outcome.notes)
+    if isinstance(outcome, Done | Asked) and outcome.notes:
+        entry.notes = tuple(printable(note) for note in outcome.notes)
     return entry
 
 

@@ -224,6 +224,7 @@ class Done:
 class Asked:
     requests: Json  # what the downstream wants to know before it goes on
     state: str | None
+    notes: tuple[str, ...] = ()  # as those of `Done`
 
 
 @value()

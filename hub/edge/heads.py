@@ -11,7 +11,7 @@ from typing import Any, Final
 from hub.edge.request import Scope
 from hub.wire.repeated import body_at, cut
 
-KEPT: Final = 16  # of one connection
+KEPT: Final = 8  # of one connection, some 4 KiB each
 _FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -21,7 +21,7 @@ class Head:
     __slots__ = ("judged", "said", "scope")
 
     def __init__(self, scope: Scope) -> None:
-        self.scope = scope  # of the request it was first seen on; copied for every further one
+        self.scope = scope  # without a body; copied where an app wants one
         self.judged: Any = None  # the app's own: what holds for every request with this head
         self.said: Any = None  # an edge's own: what the last body with this head said of its client
 
@@ -59,7 +59,7 @@ class Heads:
             return None
         if len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
-        head = self._kept[found] = Head(scope)
+        head = self._kept[found] = Head({**scope})  # of its own, before the body is put into the request's
         self._last = found
         return head
 

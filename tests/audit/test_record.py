@@ -73,6 +73,11 @@ def test_only_stages_that_made_the_answer_are_told() -> None:
     assert entry.verdicts == [("dispatch", "done", 100.0), ("shape", "done", 200.0)]
 
 
+def test_what_was_found_in_a_question_is_told() -> None:
+    entry = call_entry(a_record(a_call()), Asked({}, None, ("screen:result:x",)), AT, 0.0, "p1")
+    assert (entry.outcome, entry.notes) == ("asked", ("screen:result:x",))
+
+
 def test_a_route_is_told() -> None:
     call = replace(a_call(), route=Route("crm-eu", "region\neu"))
     assert call_entry(a_record(call), done(), AT, 0.0, "p1").route == {"server": "crm-eu", "reason": "region\\u000aeu"}

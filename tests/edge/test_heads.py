@@ -211,3 +211,14 @@ async def test_progress_is_told_on_a_known_head_under_the_token_of_its_own_reque
         client.say(post(talk, mcp_name="demo__talk", connection="close"))
         heard = await client.hear()
     assert b'"progressToken":"t-3"' in heard
+
+
+async def test_nothing_of_a_body_is_kept_with_a_head() -> None:
+    """It used to be, in a circle with the head, for as long as the connection lived."""
+    it = door(fake_ports())
+    async with served(counting(it), QUICK) as (host, port, _), peer(host, port) as client:
+        client.say(echo(1))
+        await client.answer()
+        [connection] = _connections(it.app)
+        [head] = connection._heads._kept.values()
+        assert "extensions" not in head.scope

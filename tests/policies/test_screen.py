@@ -121,12 +121,11 @@ async def test_bytes_are_no_text() -> None:
     assert await screen("block")(a_call(GOOD), Below(answer)) is answer
 
 
-async def test_a_question_is_screened(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_question_is_screened_and_what_was_found_is_for_the_log() -> None:
     asked = Asked({"q": {"params": {"message": "EVIL"}}}, "s")
     assert isinstance(await screen("block")(a_call(GOOD), Below(asked)), Denied)
-    with caplog.at_level(logging.WARNING):
-        assert await screen("flag")(a_call(GOOD), Below(asked)) is asked
-    assert "screen:result:evil" in caplog.text
+    flagged = await screen("flag")(a_call(GOOD), Below(asked))
+    assert flagged == Asked(asked.requests, "s", ("screen:result:evil",))
 
 
 async def test_a_denial_passes() -> None:
