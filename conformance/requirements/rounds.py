@@ -110,7 +110,7 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "rounds.screened",
         "2026-07-28 client/elicitation#security-considerations",
         "A question's words are screened and masked like an answer's.",
-        "tests/policies/test_screen.py::test_a_question_is_screened",
+        "tests/policies/test_screen.py::test_a_question_is_screened_and_what_was_found_is_for_the_log",
         "tests/policies/test_shape.py::test_a_question_is_masked_too_and_progress_is_not_passed_on",
     ),
     tested(

@@ -11,6 +11,10 @@ from typing import Final
 from conformance.soak.samples import Sample
 
 WARM_UP: Final = 0.2  # of the run: not judged
+FILLING_S: Final = (
+    240.0  # nor before what is bounded is full (heads of each connection, texts of lists, pages of files),
+)
+MOST_WARM_UP: Final = 0.4  # but never more of the run than this
 FLAT: Final = 0.05  # growth over the rest of it
 POOL: Final = min(32, (os.cpu_count() or 1) + 4)  # workers of the event loop's pool, started when they are needed
 _PAIRS: Final = 400  # samples of which slopes are taken at most
@@ -25,7 +29,9 @@ class Claim:
 
 def flat(samples: Sequence[Sample]) -> Claim:
     """Neither the last quarter nor the slope shows growth. What the hub gives back is no fault."""
-    warm = [sample for sample in samples if sample.at_s >= samples[-1].at_s * WARM_UP]
+    end = samples[-1].at_s
+    begin = min(max(end * WARM_UP, FILLING_S), end * MOST_WARM_UP)
+    warm = [sample for sample in samples if sample.at_s >= begin]
     sizes = [float(sample.rss_kb) for sample in warm]
     quarter = max(1, len(sizes) // 4)
     first, last = median(sizes[:quarter]), median(sizes[-quarter:])

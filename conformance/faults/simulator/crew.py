@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from queue import Empty
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,6 +126,8 @@ class _Queue:
     def put(self, item: Any) -> None:
         self._items.append(item)
 
-    def get(self) -> Any:
-        self._crew.wait(lambda: bool(self._items))
+    def get(self, timeout: float | None = None) -> Any:
+        self._crew.wait(lambda: bool(self._items), timeout)
+        if not self._items:
+            raise Empty
         return self._items.popleft()
