@@ -108,6 +108,12 @@ def test_growth_of_memory_is_found_and_its_warm_up_forgiven() -> None:
     assert not flat(series([*warm, *steady[:40], *(size + 8_000 for size in steady[40:])])).holds
 
 
+def test_a_slow_trend_is_found_in_a_long_run_and_one_step_is_none_in_a_short_one() -> None:
+    step = [*([100_000] * 47), *([104_000] * 23)]
+    assert flat(series(step)).holds
+    assert not flat(series([100_000] * 180 + [100_000 + 11 * number for number in range(720)])).holds
+
+
 @pytest.mark.parametrize("what", ["descriptors", "tasks", "children", "http", "sse"])
 def test_one_thing_left_over_is_found(what: str) -> None:
     assert all(claim.holds for claim in back_to(SAMPLE, SAMPLE))
