@@ -103,6 +103,9 @@ class _Judged(NamedTuple):
     token: str
     hosts: object
 
+    def __repr__(self) -> str:  # no log is to show the token, which stands in the headers too
+        return f"_Judged(name={self.name!r})"
+
 
 class HubApp:
     def __init__(
@@ -156,13 +159,12 @@ class HubApp:
             anew = {**head.scope, "state": {}, "extensions": {WHOLE_BODY: {"body": body}}}
             await self(anew, cycle.receive, cycle.send)
             return
-        scope, headers = head.scope, judged.headers
-        inbound = _Inbound(scope, cycle.receive, cycle.send, headers, "mcp", judged.name)
+        inbound = _Inbound(head.scope, cycle.receive, cycle.send, judged.headers, "mcp", judged.name)
         self._posts += 1
         try:
             await self._message(inbound, who, endpoint, body, cycle.answer, head)
         except Exception:
-            await self._broken(scope, cycle.send)
+            await self._broken(head.scope, cycle.send)
         finally:
             self._posts -= 1
             if not self._posts:

@@ -222,3 +222,4 @@ async def test_nothing_of_a_body_is_kept_with_a_head() -> None:
         [connection] = _connections(it.app)
         [head] = connection._heads._kept.values()
         assert "extensions" not in head.scope
+        assert CLIENT_TOKEN not in repr(head.judged)  # nor may what is kept show its token
