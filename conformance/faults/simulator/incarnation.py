@@ -10,14 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import anyio._backends._asyncio as anyio_asyncio
+
 from conformance.faults.simulator.disk import Disk
 from conformance.faults.simulator.loop import SimulatedLoop
+from conformance.faults.simulator.order import numbered
 from conformance.faults.simulator.servers import Machine
 from hub.assembly import apps, making
 from hub.assembly_parts import Parts, open_parts
 from hub.audit.writer import AuditLog
 from hub.config import load
 from hub.core.call import Call, Outcome
+from hub.downstream.counted import Counted
 from hub.edge.mcp_stdio import StdioEdge
 from hub.running import DataDir
 
@@ -40,6 +44,8 @@ def at_our_ports(loop: SimulatedLoop, machine: Machine, disk: Disk) -> None:
         ("hub.downstream.stdio", "launch", machine.launch),
         ("hub.assembly_parts", "AuditLog", partial(AuditLog, connect=disk.connect)),
         ("anyio.to_thread", "run_sync", _inline),
+        ("anyio._backends._asyncio", "CancelScope", numbered(anyio_asyncio.CancelScope)),
+        ("hub.downstream.supervise", "Counted", numbered(Counted)),
     ):
         there = sys.modules[module]
         if not hasattr(there, name):

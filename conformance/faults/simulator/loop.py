@@ -1,7 +1,7 @@
 """An event loop on simulated time: when it has nothing to do, the clock jumps to its next timer.
 
-Work for other threads is done in the loop's own, one piece at a time and at moments that the seed decides, so that one
-seed is one run.
+Work for other threads is done in the loop's own, one piece at a time and at moments that the seed decides, and sets of
+tasks and futures have the same order each time, so that one seed is one run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from typing import Any, Final
 
 from conformance.faults.simulator.clock import Clock
 from conformance.faults.simulator.crew import Crew
+from conformance.faults.simulator.order import numbered
 
 _EARLY: Final = 0.15  # how often the other threads get a turn although the loop is busy
+
+
+_Future = numbered(asyncio.Future)
+_Task = numbered(asyncio.Task)
 
 
 class Stuck(Exception):
@@ -34,6 +39,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def timers(self) -> int:
         """How many are set."""
         return sum(not timer.cancelled() for timer in self._scheduled)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return _Future(loop=self)
+
+    def create_task(self, coro: Any, **named: Any) -> asyncio.Task[Any]:
+        return _Task(coro, loop=self, **named)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         done: asyncio.Future[Any] = self.create_future()
