@@ -1,12 +1,13 @@
 """Whether this credential may use this item. Denies by default, and knows nothing but grants.
 
-`--server` and `--tool` narrow and intersect. Globs speak of canonical public names, the same at every endpoint, and of
-tools only; everything else is granted by its server.
+`--server` and `--tool` narrow and intersect. A user's credential reaches what it was given, and of that only what one
+of the user's roles reaches too. Globs speak of canonical public names, the same at every endpoint, and of tools only;
+everything else is granted by its server.
 """
 
 from __future__ import annotations
 
-from hub.core.call import AnyArguments, Call, Denied, Item, Json, Principal
+from hub.core.call import AnyArguments, Call, Denied, Grants, Item, Json, Principal
 from hub.core.ports import Allowed
 from policies.globs import any_of
 
@@ -17,6 +18,7 @@ _NO_SCOPE = Denied("policy", f"authorize: the credential lacks the scope {SCOPE}
 _NOTHING = Denied("policy", "authorize: the credential names neither servers nor tools")
 _NOT_SERVER = Denied("policy", "authorize: the server is not granted")
 _NOT_TOOL = Denied("policy", "authorize: no granted tool pattern matches")
+_NOT_ROLE = Denied("policy", "authorize: no role of the user reaches this item")
 
 
 class Authorize:
@@ -34,7 +36,14 @@ def refusal(who: Principal, item: Item) -> Denied | None:
     """Why this caller may not use the item; None: it may."""
     if SCOPE not in who.scopes:
         return _NO_SCOPE
-    servers, tools = who.grants.servers, who.grants.tools
+    refused = _outside(who.grants, item)
+    if refused is None and who.within is not None:
+        return None if any(_outside(role, item) is None for role in who.within) else _NOT_ROLE
+    return refused
+
+
+def _outside(grants: Grants, item: Item) -> Denied | None:
+    servers, tools = grants.servers, grants.tools
     if servers is None and (tools is None or item.kind != "tool"):
         return _NOTHING if tools is None else _NOT_SERVER
     if servers is not None and item.server not in servers and "*" not in servers:

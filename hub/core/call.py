@@ -45,10 +45,19 @@ class Principal:
     """The verified caller. Made only by `hub.identity` from a verified credential."""
 
     tenant: str
-    name: str  # what the log says: "local:client", "local:admin", "key:NAME"
+    name: str  # what the log says: "local:client", "local:admin", "key:NAME", "user:NAME"
     credential: str  # one per credential, never the secret: the authorization context of cursors, sessions and caches
     scopes: frozenset[str]  # of "mcp", "admin", "audit:read"
     grants: Grants = Grants()
+    within: tuple[Grants, ...] | None = None  # what the user's roles reach: any of these; None: no user, no more bound
+    endpoints: frozenset[str] | None = None  # names of those the credential was issued for; None: all
+    user: str | None = None  # id of the user behind it; None: a credential of nobody in particular
+    roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    client: str | None = None  # OAuth client that acts for the user
+    acting: tuple[str, ...] = ()  # who acts for whom, nearest first (RFC 8693 `act`)
+    strength: str = "token"  # how the caller proved to be one: "token", "password", "otp", "sso"
+    attributes: Json = field(default_factory=dict, hash=False)  # of the user: tenant attributes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

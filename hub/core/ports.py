@@ -333,7 +333,37 @@ Surface = Literal["mcp", "admin"]
 
 class Authenticator(Protocol):
     def verify(self, token: str, surface: Surface) -> Principal | None:
-        """The principal behind a bearer token, or None. Never waits; any doubt is None.
+        """The principal behind a bearer token that is known already, or None. Never waits; any doubt is None.
 
         The surface decides only what the local secret of `run.json` stands for: the local client or the local admin.
+        Where the principal names `endpoints`, the token is good at those only: the caller of this asks.
         """
+
+    async def admit(self, token: str) -> Principal | None:
+        """As `verify`, for a token that it did not know: one whose signature or issuer has to be asked.
+
+        Bounded in time; any doubt is None.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    status: int
+    headers: Mapping[str, str]  # by lower-case name
+    body: bytes
+
+
+class FetchRefused(Exception):
+    """The address may not be asked, or did not answer as it should; says which, in words."""
+
+
+class Fetcher(Protocol):
+    """Asks addresses that the hub learned from outside. Owns every rule about where the hub may be sent."""
+
+    async def get(self, url: str, *, accept: str = "application/json", max_bytes: int = 65_536) -> Fetched:
+        """One GET without redirects or credentials. Raises FetchRefused."""
+
+    async def post(
+        self, url: str, body: bytes, *, content_type: str, headers: Mapping[str, str] = {}, max_bytes: int = 65_536
+    ) -> Fetched:
+        """One POST, as `get`. `headers` may hold credentials of the hub's own."""
