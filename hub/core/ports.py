@@ -345,6 +345,13 @@ class Authenticator(Protocol):
         Bounded in time; any doubt is None.
         """
 
+    def stands(self, token: str, who: Principal) -> bool:
+        """Whether a stream that `who` opened with this token may go on. Never waits.
+
+        A token that has only grown old leaves a stream open while what it was made from stands: clients renew tokens,
+        and tell no stream.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:

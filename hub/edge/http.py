@@ -16,6 +16,7 @@ from hub.core.call import Principal
 from hub.core.ids import new_call_id
 from hub.core.ports import Endpoint, Surface
 from hub.edge import origins, rejections
+from hub.edge.admission import ENTRY, Admission, Published, meant_for
 from hub.edge.body import read_body
 from hub.edge.cycle import HEAD, WHOLE_BODY, Cycle
 from hub.edge.era import era_of, has_modern_header
@@ -58,8 +59,7 @@ _KNOWN: Final = {  # the server gives names in lower case
     )
 }
 _HOSTS: Final = 64
-_CHALLENGE: Final = b'Bearer realm="mcp-hub", scope="mcp"'
-_SCOPE_CHALLENGE: Final = b'Bearer realm="mcp-hub", error="insufficient_scope", scope="mcp"'
+_LOGIN: Final = ("/oauth/", "/.well-known/")
 _CLOSE_S: Final = 5.0
 
 
@@ -117,11 +117,17 @@ class HubApp:
         rest: Any,
         *,
         metrics_open: bool,
+        login: tuple[AsgiApp, Published] | None = None,
     ) -> None:
-        """`rest` is the ASGI app of everything that is not MCP; its callers stand in `state["principal"]`."""
+        """`rest` is the ASGI app of everything that is not MCP; its callers stand in `state["principal"]`.
+
+        `login` is the app where people and programs get tokens. It guards its own forms, and knows no caller.
+        """
         self._ports, self._modern, self._legacy, self._sse, self._rest = ports, modern, legacy, sse, rest
         self._open = _OPEN | {_METRICS} if metrics_open else _OPEN
         self._logins = FailedLogins(ports.journal)
+        self._login = login[0] if login is not None else None
+        self._admission = Admission(ports, self._logins, login[1] if login is not None else None)
         self._hosts: set[str | None] = set()  # values of Host that were found allowed
         paths = [f"/{name}/{kind}" if name else f"/{kind}" for name in ports.endpoints for kind in _METHODS]
         self._routes = {path: _route(path) for path in paths}
@@ -152,7 +158,8 @@ class HubApp:
         if (
             who is None
             or endpoint is None
-            or "mcp" not in who.scopes
+            or ENTRY not in who.scopes
+            or not meant_for(who, "mcp", judged.name)
             or judged.hosts is not ports.allowed_hosts
             or len(body) > ports.limits.body_bytes
         ):  # refused in full there
@@ -198,6 +205,9 @@ class HubApp:
         if not self._is_host_allowed(headers.get("host")):
             await self._refuse(inbound, "forbidden_host")
             return
+        if self._login is not None and path.startswith(_LOGIN):
+            await self._login(scope, receive, send)
+            return
         origin = headers.get("origin")
         if origin is not None:
             if not origins.is_origin_allowed(origin, self._ports.allowed_origins):
@@ -223,16 +233,17 @@ class HubApp:
 
     async def _admitted(self, inbound: _Inbound) -> None:
         """Who calls, and whether they may call here at all."""
-        mcp = inbound.kind is not None
-        who = self._who(inbound.headers, "mcp" if mcp else "admin")
+        headers, name = inbound.headers, inbound.name
+        surface: Surface = "admin" if inbound.kind is None else "mcp"
+        who = await self._admission.caller(headers, surface, name)
         if who is None:
-            await self._unauthenticated(inbound)
-        elif not mcp:
+            await self._refuse(inbound, *self._admission.refusal(headers, inbound.scope, surface, name))
+        elif surface == "admin":
             inbound.scope.setdefault("state", {})["principal"] = who
             await self._rest(inbound.scope, inbound.receive, inbound.send)
-        elif "mcp" not in who.scopes:
-            await self._refuse(inbound, "insufficient_scope", ((b"www-authenticate", _SCOPE_CHALLENGE),))
-        elif (endpoint := self._ports.endpoints.get(inbound.name)) is None:
+        elif ENTRY not in who.scopes:
+            await self._refuse(inbound, "insufficient_scope", self._admission.without_scope(headers, name))
+        elif (endpoint := self._ports.endpoints.get(name)) is None:
             await self._refuse(inbound, "not_found")
         else:
             await self._mcp(inbound, who, endpoint)
@@ -303,25 +314,6 @@ class HubApp:
             await edge.post(request, inbound.receive, inbound.send)
         else:
             await self._refuse_message(inbound, era, message)
-
-    def _who(self, headers: Mapping[str, str], surface: Surface) -> Principal | None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return (
-            self._ports.authenticator.verify(token.strip(), surface) if token and scheme.lower() == "bearer" else None
-        )
-
-    async def _unauthenticated(self, inbound: _Inbound) -> None:
-        client = inbound.scope.get("client")
-        address = client[0] if client else ""
-        wait_s = 0.0
-        if "authorization" in inbound.headers:
-            wait_s = self._logins.failed(address)
-        else:
-            self._logins.absent(address)
-        if wait_s > 0:
-            await self._refuse(inbound, "too_many_logins", ((b"retry-after", str(int(wait_s) + 1).encode()),))
-        else:
-            await self._refuse(inbound, "unauthenticated", ((b"www-authenticate", _CHALLENGE),))
 
     async def _refuse(self, inbound: _Inbound, code: str, headers: Headers = (), more: str = "") -> None:
         row = REJECTIONS[code]

@@ -5,13 +5,14 @@ Tokens are looked up by their SHA-256, so that the time of a look-up tells nothi
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from hub.core.call import Grants, Principal
 from hub.core.ports import Surface
 from hub.identity.keys import TENANT, Keys, token_hash
-from hub.identity.tokens import MAX_LENGTH, LocalTokens
+from hub.identity.tokens import LocalTokens
 
+ISSUED_LENGTH: Final = 8192  # of any token: those that others sign carry claims
 LOCAL_CLIENT: Final = Principal(
     tenant=TENANT,
     name="local:client",
@@ -27,17 +28,26 @@ LOCAL_ADMIN: Final = Principal(
 )
 
 
-class Identities:
-    """`hub.core.ports.Authenticator` over the local tokens, the keys, and the secret of `run.json`."""
+class Issued(Protocol):
+    """Tokens that an authorization server made: this hub's own, or one that is trusted."""
 
-    def __init__(self, tokens: LocalTokens, keys: Keys, local_secret: str) -> None:
+    def principal(self, digest: str, token: str) -> Principal | None: ...
+    async def admit(self, token: str) -> Principal | None: ...
+    def stands(self, who: Principal) -> bool:
+        """Whether what the caller's token was made from is still in force."""
+
+
+class Identities:
+    """`hub.core.ports.Authenticator` over the local tokens, the keys, the secret of `run.json`, and issued tokens."""
+
+    def __init__(self, tokens: LocalTokens, keys: Keys, local_secret: str, issued: Issued | None = None) -> None:
         """`local_secret` stands for the operating-system user: it is the local client or admin, by surface.
 
         Raises ValueError when it is too short to be a secret.
         """
         if len(local_secret) < 32:
             raise ValueError("the local secret needs at least 32 characters")
-        self._keys = keys
+        self._keys, self._issued = keys, issued
         client, admin, secret = (token_hash(token) for token in (tokens.client, tokens.admin, local_secret))
         self._fixed: dict[Surface, dict[str, Principal]] = {
             "mcp": {client: LOCAL_CLIENT, admin: LOCAL_ADMIN, secret: LOCAL_CLIENT},
@@ -45,7 +55,21 @@ class Identities:
         }
 
     def verify(self, token: str, surface: Surface) -> Principal | None:
-        if not token or len(token) > MAX_LENGTH or not token.isascii():
+        if not token or len(token) > ISSUED_LENGTH or not token.isascii():
             return None
         digest = token_hash(token)
-        return self._fixed[surface].get(digest) or self._keys.principal(digest)
+        found = self._fixed[surface].get(digest) or self._keys.principal(digest)
+        if found is not None or self._issued is None:
+            return found
+        return self._issued.principal(digest, token)
+
+    async def admit(self, token: str) -> Principal | None:
+        if self._issued is None or not token or len(token) > ISSUED_LENGTH or not token.isascii():
+            return None
+        return await self._issued.admit(token)
+
+    def stands(self, token: str, who: Principal) -> bool:
+        found = self.verify(token, "mcp")
+        if found is not None:
+            return found.credential == who.credential
+        return self._issued is not None and self._issued.stands(who)

@@ -107,8 +107,22 @@ class FakeAuthenticator:
             {CLIENT_TOKEN: CLIENT, OTHER_TOKEN: OTHER, READER_TOKEN: READER} if principals is None else principals
         )
 
+        self.admitted: dict[str, Principal] = {}  # known once somebody waited for them
+        self.asked: list[str] = []
+
     def verify(self, token: str, surface: Surface) -> Principal | None:
         return self.principals.get(token)
+
+    async def admit(self, token: str) -> Principal | None:
+        self.asked.append(token)
+        found = self.admitted.get(token)
+        if found is not None:
+            self.principals[token] = found
+        return found
+
+    def stands(self, token: str, who: Principal) -> bool:
+        found = self.principals.get(token)
+        return found is not None and found.credential == who.credential
 
 
 class FakePipeline:
