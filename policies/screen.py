@@ -33,6 +33,7 @@ from policies.texts import strings
 log = logging.getLogger(__name__)
 
 Mode = Literal["off", "flag", "block"]
+_Findings = tuple[Finding, ...]
 
 _INLINE_CHARS: Final = 48 * 1024  # about 5 ms; of a longer text, what takes long is done outside the loop
 _NOTES: Final = 8
@@ -91,52 +92,48 @@ class Screen:
     name = "screen"
 
     def __init__(self, detector: Detector, modes: ScreenModes) -> None:
-        self._detector, self._modes = detector, modes
+        self._detector, self._modes, self._scan = detector, modes, detector.scan
         self.definitions = Definitions(detector, modes.descriptions)
         self._hides = GateStage(self.definitions)
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         target = call.target
-        if not isinstance(target, One):
+        if type(target) is not One:
             return await self._hides(call, next)
         modes, notes = self._modes, self.definitions.notes(target.item)
         if notes and modes.descriptions == "block":
             return self.definitions.hidden(target.item)
         if modes.arguments != "off":
-            text = _given(call.params)
-            found = self._short(text, "argument") if len(text) <= _INLINE_CHARS else await self._long(text, "argument")
-            if found:
+            text = "\n".join(strings(_given(call.params)))
+            findings = (
+                self._scan(text, "argument") if len(text) <= _INLINE_CHARS else await self._long(text, "argument")
+            )
+            if findings:
+                found = _notes(findings, "argument")
                 if modes.arguments == "block":
                     told = f"The arguments were held back ({', '.join(found)})."
                     return Denied("screened", ", ".join(found), told=told)
                 notes += found
         if modes.results == "off":
             return _noted(await next(call), notes)
-        client = call.client
+        client, back = call.client, None
         if client.wants_progress or client.log_level is not None:
-            return await self._heard(call, next, notes)
-        return await self._answer(await next(call), notes, call.id)
-
-    async def _heard(self, call: Call, next: Next, notes: tuple[str, ...]) -> Outcome:
-        """A call that is told of its progress: what is found there stands among the notes."""
-        client = call.client
-        back = _ScreenedBack(client.back, self._detector, self._modes.results == "block", list(notes))
-        outcome = await next(replace(call, client=replace(client, back=back)))
-        return await self._answer(outcome, tuple(back.notes), call.id)
-
-    async def _answer(self, outcome: Outcome, notes: tuple[str, ...], call_id: str) -> Outcome:
-        if isinstance(outcome, Done):
-            said: Any = outcome.result
-        elif isinstance(outcome, Asked):
-            said = outcome.requests
-        elif isinstance(outcome, Denied) and outcome.relayed is not None:  # a server's own error is its words too
-            said = outcome.relayed
-        else:
+            back = _ScreenedBack(client.back, self._detector, modes.results == "block", list(notes))
+            call = replace(call, client=replace(client, back=back))
+        outcome = await next(call)
+        if back is not None:
+            notes = tuple(back.notes)
+        said = outcome.result if type(outcome) is Done else _said(outcome)
+        if said is None:
             return outcome
         text = "\n".join(strings(said))
-        found = self._short(text, "result") if len(text) <= _INLINE_CHARS else await self._long(text, "result")
-        if not found:
-            return _noted(outcome, notes) if notes else outcome
+        findings = self._scan(text, "result") if len(text) <= _INLINE_CHARS else await self._long(text, "result")
+        return self._judged(outcome, findings, notes, call.id) if findings or notes else outcome
+
+    def _judged(self, outcome: Outcome, findings: _Findings, notes: tuple[str, ...], call_id: str) -> Outcome:
+        if not findings:
+            return _noted(outcome, notes)
+        found = _notes(findings, "result")
         if self._modes.results == "block":
             told = f"The answer was held back: it reads like instructions to an assistant ({', '.join(found)})."
             return Denied("screened", ", ".join(found), told=told)
@@ -144,24 +141,27 @@ class Screen:
             log.warning("what the downstream says in call %s reads like an attack: %s", call_id, ", ".join(found))
         return _noted(outcome, notes + found)
 
-    def _short(self, text: str, surface: Surface) -> tuple[str, ...]:
-        findings = self._detector.scan(text, surface)
-        return _notes(findings, surface) if findings else ()
-
-    async def _long(self, text: str, surface: Surface) -> tuple[str, ...]:
+    async def _long(self, text: str, surface: Surface) -> _Findings:
         found = self._detector.begin(text, surface)
-        if callable(found):
-            found = await anyio.to_thread.run_sync(found)
-        return _notes(found, surface) if found else ()
+        return await anyio.to_thread.run_sync(found) if callable(found) else found
 
 
-def _given(params: Json) -> str:
+def _given(params: Json) -> Json:
     """What of a request is its caller's own words."""
     given = {}
     for key in params:
         if key not in _NOT_ARGUMENTS:
             given[key] = params[key]
-    return "\n".join(strings(given))
+    return given
+
+
+def _said(outcome: Outcome) -> Any:
+    """What of an answer is the downstream's words; None where nothing is."""
+    if isinstance(outcome, Done):
+        return outcome.result
+    if isinstance(outcome, Asked):
+        return outcome.requests
+    return outcome.relayed if isinstance(outcome, Denied) else None  # a server's own error is its words too
 
 
 class _ScreenedBack:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _SCALARS: Final = frozenset({bool, int, float, type(None)})
-_BLOCKS: Final = frozenset({"image", "audio"})  # base64: no text, and large
+_BLOCKS: Final = ("image", "audio")  # base64: no text, and large; no set, because in a schema a type may be a list
 _PLAIN: Final = frozenset({"type", "role", "mimeType", "resultType", "method", "mode"})  # keys whose words are known
 _WORDS: Final = frozenset(
     {"text", "image", "audio", "resource", "resource_link", "user", "assistant", "text/plain", "application/json",
@@ -31,12 +31,14 @@ def strings(value: Any) -> list[str]:
             found.append(here)
         elif kind is list:
             left += here
+        elif kind is dict or (kind not in _SCALARS and isinstance(here, Mapping)):
+            found += here
+            if ("blob" in here or here.get("type") in _BLOCKS) and (binary := binary_key(here)) is not None:
+                left += [child for key, child in here.items() if key != binary]
+            else:
+                left += here.values()
         elif kind in _SCALARS:
             continue
-        elif kind is dict or isinstance(here, Mapping):
-            found += here
-            binary = binary_key(here) if "type" in here or "blob" in here else None
-            left += here.values() if binary is None else [child for key, child in here.items() if key != binary]
         elif isinstance(here, list | tuple):
             left.extend(here)
         elif isinstance(here, str):
@@ -49,7 +51,7 @@ def binary_key(block: Mapping[str, Any]) -> str | None:
     if "blob" in block and isinstance(block.get("uri"), str):
         return "blob"
     kind = block.get("type")
-    return "data" if type(kind) is str and kind in _BLOCKS else None  # in a schema it may be a list of types
+    return "data" if type(kind) is str and kind in _BLOCKS else None
 
 
 def masked(value: Any, change: Callable[[str], str]) -> Any:

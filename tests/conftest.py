@@ -6,8 +6,12 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import equipment
+
+settings.register_profile("hub", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("hub")
 
 
 @pytest.fixture(scope="session")

@@ -133,11 +133,9 @@ class Connection(asyncio.Protocol):
             self._fail(Lost(self._server, "reading its answer failed inside the hub"))
             raise
         except httptools.HttpParserUpgrade:
-            self._fault = self._fault or "wants to switch protocols"
+            self._broken("wants to switch protocols")
         except httptools.HttpParserError as exc:
-            if not self._whole:
-                self._fault = self._fault or f"sends broken HTTP: {exc}"
-            self._surplus = True
+            self._broken(f"sends broken HTTP: {exc}")
         if not self._headed and not self._fault and self._received > HEAD_CAP:
             self._fault = "sends endless headers"
         if self._fault:
@@ -146,6 +144,12 @@ class Connection(asyncio.Protocol):
             if self._received == len(data) and self._keep and not self._surplus:
                 self._learn(data)
             self._finish()
+
+    def _broken(self, fault: str) -> None:
+        """Behind a whole answer it spoils the connection, and not the answer."""
+        if not self._whole:
+            self._fault = self._fault or fault
+        self._surplus = True
 
     def eof_received(self) -> bool:
         if self._until_eof and self._receiver is not None and not self._whole:

@@ -184,8 +184,7 @@ class Cycle:
             lines,
         )
         if len(body) > _JOINED:
-            self._transport.write(head)
-            self._transport.write(body)
+            self._transport.writelines((head, body))
         else:
             self._transport.write(head + body)
         self._written = True
@@ -210,10 +209,8 @@ class Cycle:
         framed = self._framed(body, last)
         self._written = True
         if data and len(framed) > _JOINED:
-            self._transport.write(data)
-            data = b""
-        data += framed
-        if data:
+            self._transport.writelines((data, framed))
+        elif data := data + framed:
             self._transport.write(data)
         if last:
             self._complete()

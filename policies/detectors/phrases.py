@@ -39,8 +39,8 @@ OVERRIDES: Final = (
 
 MARKERS: Final = (
     Rule("marker.comment", 1.0, r"<!--\s*(?:system|assistant|ai|instructions?|note to \w+|hidden)\s*:"),
-    Rule("marker.tag", 0.6, r"</?\s?(?:important|system|hidden|secret|instructions?|assistant|sys|admin|critical)\s?(?:_\w+)?\s?>"),
-    Rule("marker.bracket", 0.6, r"(?:^|\n|[.:>]\s{0,3})\[{1,3} ?(?:system|assistant|inst|admin|important|hidden)(?: \w+){0,2} ?[:\]]"),
+    Rule("marker.tag", 0.6, r"</?\s?(?:important|system|hidden|secret|instructions?|assistant|sys|admin|critical)\s?(?:_\w+)?\s?>", part=r"</?\s?(?:important|system|hidden|secret|instruction|assistant|sys|admin|critical)"),
+    Rule("marker.bracket", 0.6, r"(?:^|\n|[.:>]\s{0,3})\[{1,3} ?(?:system|assistant|inst|admin|important|hidden)(?: \w+){0,2} ?[:\]]", part=r"\[ ?(?:system|assistant|inst|admin|important|hidden)"),
     Rule("marker.chat", 0.8, r"<\|(?:im_start|im_end|system|assistant|user|endoftext|eot_id|start_header_id)\|>|<<sys>>|\[/?inst\]"),
     Rule("marker.heading", 0.6, r"#{2,} ?(?:new )?(?:system|assistant|admin|important)(?: \w+){0,2} ?(?:message|instructions?|prompt|override|notice|note)\b"),
     Rule("marker.to_assistant", 1.0, r"\b(?:note|message|instructions?|reminder|notice|attention|important)(?: \w+)? ?(?:to|for) (?:the |any |all )?(?:ai|llm|assistant|model|agent|chatbot|language model)s?\b ?(?:[:!.,]|reading|processing|that)"),
@@ -100,7 +100,7 @@ URGENCY: Final = (
     Rule("urgency.halt", 0.6, r"\b(?:halt|pause|stop|freeze|hold|suspend|drop|wait|cease|interrupt|shift|switch|pivot|redirect)\b[^.\n]{0,40}?\b(?:your|everything|what you|all|current|gears|you're|moment|on)\b"),
     Rule("urgency.additional", 0.6, r"\b(?:additional|supplementary|extra|secondary|another|new|supplemental|side|added|bonus|further|second|complementary|parallel|concurrent) (?:\w+ ){0,2}?(?:task|assignment|duty|directive|objective|responsibility|mission|instruction|request|job|entry|priority|item)s?\b"),
     Rule("urgency.before_you", 0.3, r"\b(?:before|as) you (?:\w+ )?(?:proceed|continue|go|move|start|begin|advance|embark|dive|do|prepare|carry)\b"),
-    Rule("urgency.banner", 0.4, r"(?:[*=<>\[\]#~⚠🚨❗‼!-]{2,} ?|⚠️?|🚨)[^\n\w]{0,4}(?:\w+ ){0,3}?(?:alert|update|task|instruction|directive|attention|notice|action|critical|urgent|priority|warning|announcement|cue|diversion|command|order|stop|pause|mission|important)s?\b"),
+    Rule("urgency.banner", 0.4, r"(?:[*=<>\[\]#~⚠🚨❗‼!-]{2,} ?|⚠️?|🚨)[^\n\w]{0,4}(?:\w+ ){0,3}?(?:alert|update|task|instruction|directive|attention|notice|action|critical|urgent|priority|warning|announcement|cue|diversion|command|order|stop|pause|mission|important)s?\b", part=r"[*=<>\[\]#~!-]{2}|⚠|🚨|❗|‼"),
     Rule("urgency.question", 0.4, r"[.!?:;*>\])–—-] {0,2}question: [^\n]{4,200}"),
 )  # fmt: skip
 

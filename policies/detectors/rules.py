@@ -28,6 +28,7 @@ class Rule:
     id: str
     weight: float  # a text whose weights reach 1 is a finding
     pattern: str  # RE2, over lower-case text
+    part: str = ""  # RE2: in every match, and in fewer texts than the words that can be read off the pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,17 @@ class Hit:
 class RuleSet:
     """Finds which rules match a text, in time linear in it. One search for their words leaves few rules to be run.
 
-    A rule is run where each group of words it needs is there (`policies.detectors.needs`); rules without such words
-    are in the search themselves, and so are `signs`: patterns that say how else a text has to be read.
+    A rule is run where each group of words it needs is there (`policies.detectors.needs`), and its part if it has one:
+    in a call, a rule run for nothing costs 2 us. Rules without such words are in the search themselves, and so are
+    `signs`: patterns that say how else a text has to be read.
     """
 
     def __init__(self, rules: Sequence[Rule], signs: Sequence[str] = ()) -> None:
-        rules = sorted(rules, key=lambda rule: not needs(rule.pattern))  # a rank is a place in this order
+        # A rank is a place in this order, the order of running: what weighs most tells soonest that all is not enough.
+        rules = sorted(rules, key=lambda rule: (not _required(rule), -rule.weight))
         self._rules: list[tuple[Rule, _Match]] = [(rule, re2.compile(rule.pattern)._regexp.Match) for rule in rules]
         self._in_any_case: dict[int, tuple[Rule, _Match]] = {}
-        required = [needs(rule.pattern) for rule in rules]
+        required = [_required(rule) for rule in rules]
         words = sorted({word for some in required for group in some for word in group})
         bare = [rank for rank, some in enumerate(required) if not some]
         self._count, self._is_endless = len(rules), bool(bare)  # nobody knows how long a match of a bare rule is
@@ -57,10 +60,10 @@ class RuleSet:
         self._always = _sum(self._bit(lane, rank) for lane, rank in free if lane or rank not in bare)
         self._bits = [_sum(self._bit(*place) for place in _places(required, word)) for word in words]
         self._bits += [self._bit(0, rank) for rank in bare]
-        self._signed = self._bit(MOST_GROUPS, 0)  # above all lanes
+        self._lane, self._signed = self._bit(1, 0) - 1, self._bit(MOST_GROUPS, 0)  # the first lane; above all lanes
         self._bits += [self._signed for _ in signs]
         self._set: Any = re2.Set.SearchSet(_options())
-        for pattern in (*map(pattern_of, words), *(rules[rank].pattern for rank in bare), *signs):
+        for pattern in (*words, *(rules[rank].pattern for rank in bare), *signs):
             self._set.Add(pattern)
         self._set.Compile()
         self._look: Callable[[bytes], list[int]] = self._set._set.Match  # the wrapper around it costs as much again
@@ -68,7 +71,7 @@ class RuleSet:
     def hits(self, text: str, needed: float) -> list[Hit]:
         """Each rule that matches, once, with its first place; nothing when they could not add up to `needed`."""
         raw = text.encode()  # once for all patterns
-        possible = self._possible(self._there(self._look(raw)))
+        possible = self._possible(self._look(raw)) & ~self._signed
         return self._run(raw, possible, needed) if possible else []
 
     def hits_unsigned(self, raw: bytes, needed: float) -> list[Hit] | None:
@@ -76,10 +79,9 @@ class RuleSet:
         seen = self._look(raw)
         if not seen:
             return []
-        there = self._there(seen)
-        if there >= self._signed:
+        possible = self._possible(seen)
+        if possible >= self._signed:
             return None
-        possible = self._possible(there)
         return self._run(raw.lower(), possible, needed) if possible else []
 
     def hits_soon(self, raw: bytes, needed: float) -> list[Hit] | None:
@@ -94,44 +96,40 @@ class RuleSet:
             seen.update(self._look(raw[first:last]))
             if monotonic() > end:
                 return None
-        there = self._there(seen)
-        if there >= self._signed:
+        possible = self._possible(seen)
+        if possible >= self._signed:
             return None
-        possible = self._possible(there)
         if possible.bit_count() * len(raw) > SOON_RUN:
             return None
         return self._run(raw, possible, needed, in_any_case=True) if possible else []
 
-    def _there(self, seen: Iterable[int]) -> int:
-        there, bits = self._always, self._bits
+    def _possible(self, seen: Iterable[int]) -> int:
+        """A bit for every rule that has its bit in each lane, and `_signed` when one of the signs was seen."""
+        there, bits, count = self._always, self._bits, self._count
         for number in seen:
             there |= bits[number]
-        return there
-
-    def _possible(self, there: int) -> int:
-        """A bit for every rule that has its bit in each lane."""
-        count = self._count
-        return there & (there >> count) & (there >> 2 * count) & (self._bit(1, 0) - 1)
+        return there & (there >> count) & (there >> 2 * count) & self._lane | there & self._signed
 
     def _run(self, raw: bytes, ranks: int, needed: float, in_any_case: bool = False) -> list[Hit]:
         """Of the rules whose bits are set. `in_any_case`: the text is ASCII and was not made lower."""
-        possible = []
+        possible, left, least = [], 0.0, needed - ROUNDING
         while ranks:
             lowest = ranks & -ranks
-            rank = lowest.bit_length() - 1
-            possible.append(self._folded(rank) if in_any_case else self._rules[rank])
             ranks ^= lowest
+            rank = lowest.bit_length() - 1
+            one = self._folded(rank) if in_any_case else self._rules[rank]
+            left += one[0].weight
+            possible.append(one)
         hits = []
-        left = sum([rule.weight for rule, _ in possible])
         for rule, match in possible:
-            if left < needed - ROUNDING:
+            if left < least:
                 return []
             start = match(_ANYWHERE, raw, 0, len(raw))[0][0]
             if start < 0:
                 left -= rule.weight
             else:
                 hits.append(Hit(rule, len(raw[:start].decode())))
-        return hits if left >= needed - ROUNDING else []
+        return hits if left >= least else []
 
     def _folded(self, rank: int) -> tuple[Rule, _Match]:
         """The rule for a text in any case; of ASCII, it matches what it matches of the same text in lower case."""
@@ -154,6 +152,12 @@ def _cuts(raw: bytes) -> Iterator[tuple[int, int]]:
         last += PIECE
         last = raw.find(b" ", last, last + OVERLAP) + 1 or last
         yield (first if before < 0 else before), last
+
+
+def _required(rule: Rule) -> tuple[Group, ...]:
+    """Groups of patterns: of each, one is in every text that the rule matches."""
+    read = [frozenset(map(pattern_of, group)) for group in needs(rule.pattern)]
+    return (frozenset({rule.part}), *read)[:MOST_GROUPS] if rule.part else tuple(read)
 
 
 def _places(required: Sequence[tuple[Group, ...]], word: str) -> Iterator[tuple[int, int]]:

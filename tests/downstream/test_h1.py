@@ -191,7 +191,8 @@ def test_endless_trailers_are_cut_off() -> None:
 
 
 def test_bytes_after_the_answer_spoil_the_connection_and_not_the_answer() -> None:
-    for surplus in (ONE, b"HTTP/1.1", b"junk"):
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    for surplus in (ONE, b"HTTP/1.1", b"junk", upgrade, ONE + upgrade):
         bench = Bench()
         reader = bench.ask(ONE + surplus)
         assert (reader.body, reader.ends, reader.error) == (b"a", 1, None)

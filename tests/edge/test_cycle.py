@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from hub.edge.cycle import WHOLE_BODY
+from hub.edge.cycle import WHOLE_BODY, Cycle
 from hub.edge.ports import Limits
 from hub.edge.request import Receive, Scope, Send, respond
 from tests.edge.harness import served
@@ -79,6 +79,21 @@ async def test_a_long_body_arrives_whole() -> None:
         await respond(send, 200, b"x" * 1_000_000)
 
     assert (await heard(act))[1] == b"x" * 1_000_000
+
+
+async def test_a_long_answer_that_is_given_at_once_arrives_whole_behind_its_head() -> None:
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        cycle = receive.__self__  # type: ignore[attr-defined]
+        assert isinstance(cycle, Cycle)
+        assert cycle.answer(200, b"x" * 1_000_000, ((b"hub-call-id", b"c-1"),))
+
+    async with served(App(act), QUICK) as (host, port, _), peer(host, port) as client, asyncio.timeout(5):
+        for _ in range(2):
+            client.say(b"GET / HTTP/1.1\r\n\r\n")
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert b"content-length: 1000000\r\n" in head
+            assert b"hub-call-id: c-1\r\n" in head
+            assert await client.reader.readexactly(1_000_000) == b"x" * 1_000_000
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b", b"\x7f"])

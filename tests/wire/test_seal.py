@@ -57,9 +57,9 @@ def test_a_client_can_read_nothing_of_it_and_no_two_are_alike() -> None:
 def test_no_altered_seal_opens(data: st.DataObject) -> None:
     sealed = seals().seal(BOUND, "srv", "state")
     at = data.draw(st.integers(0, len(sealed) - 1))
-    put = data.draw(st.sampled_from("ABCXYZabcxyz0189-_").filter(lambda char: char != sealed[at]))
+    put = data.draw(st.sampled_from("ABCXYZabcxyz0189-_"))  # unfiltered: the seal is another one in each run
     altered = sealed[:at] + put + sealed[at + 1 :]
-    assert isinstance(seals().open(BOUND, altered), str)
+    assert altered == sealed or isinstance(seals().open(BOUND, altered), str)
 
 
 @given(st.text(max_size=200))

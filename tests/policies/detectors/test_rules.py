@@ -101,7 +101,7 @@ def test_what_reads_like_no_text_in_base64_is_no_sign() -> None:
 
 def test_no_rule_asks_for_a_capital() -> None:
     # the search ignores case, and so do the rules for long texts: a capital in a class would be taken for its letter
-    for pattern in (*(rule.pattern for rule in RULES), *SIGNS):
+    for pattern in (*(rule.pattern for rule in RULES), *(rule.part for rule in RULES), *SIGNS):
         plain = re.sub(r"\\(?:[WSD]|pL|x[0-9A-Fa-f]{2}|x\{[0-9A-Fa-f]+\})", "", pattern)
         assert plain == plain.lower() or plain.startswith("(?-i:")
 
@@ -116,6 +116,32 @@ def test_a_rule_in_any_case_matches_what_it_matches_in_lower_case(rule: Rule, da
     rules = RuleSet([rule])
     hits = rules._run(text.encode(), 1, 0.0, in_any_case=True)
     assert [hit.offset for hit in hits] == ([] if found is None else [found.start()])
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.part], ids=lambda rule: rule.id)
+def test_the_part_of_a_rule_is_in_every_match(rule: Rule) -> None:
+    rules = RuleSet([rule])
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.from_regex(re.compile(rule.pattern)).map(str.lower), TEXTS.map(str.lower))
+    def check(made: str, around: str) -> None:
+        for text in (made, f"{around} {made}", f"{made} {around}"):
+            found = re2.search(rule.pattern, text)
+            assert [hit.offset for hit in rules.hits(text, 0.0)] == ([] if found is None else [found.start()])
+
+    check()
+
+
+def test_a_rule_is_not_run_where_its_part_is_missing() -> None:
+    rules = RuleSet([Rule("banner", 1.0, "[<>]{2,} ?alpha", part="[<>]{2}")])
+    for text in (b"alpha", b"<alpha", b"<<"):
+        assert rules._possible(rules._look(text)) == 0
+    assert [hit.offset for hit in rules.hits("beta <<> alpha", 1.0)] == [5]
+
+
+def test_what_weighs_most_is_looked_for_first() -> None:
+    rules = RuleSet([Rule("light", 0.3, "alpha"), Rule("bare", 0.9, r"\d{3}"), Rule("heavy", 0.6, "beta")])
+    assert [hit.rule.id for hit in rules.hits("alpha beta 123", 1.0)] == ["heavy", "light", "bare"]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,7 +160,7 @@ def test_piece_by_piece_finds_what_one_look_finds(monkeypatch: pytest.MonkeyPatc
 
 def test_every_word_and_sign_fits_into_what_pieces_share() -> None:
     assert max(map(len, WORDS)) + 2 < OVERLAP
-    longest = {"&#12345678;", "rot-13", "%2", "1n57ruc710ns", "\x1b[8m", "x    ", "." + "a" * 32}
+    longest = {"&#12345678;", "rot-13", "%2", "1n57ruc710ns", "\x1b[8m", "x    ", "." + "a" * 32, "</ instruction"}
     assert max(map(len, longest)) + 2 < OVERLAP
 
 
