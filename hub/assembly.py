@@ -20,7 +20,7 @@ from hub.assembly_parts import Build, Parts, open_parts, with_sandbox
 from hub.assembly_telemetry import Telemetries
 from hub.assembly_watch import watched
 from hub.audit.writer import AuditLog
-from hub.config import Config
+from hub.config import Config, Listen
 from hub.core.gate import GateStage
 from hub.core.pipeline import Pipeline
 from hub.core.ports import (
@@ -155,6 +155,7 @@ async def serve(
         stack.callback(data.unlock)
         sock = listen_on(config.listen.host, config.listen.port)
         stack.callback(sock.close)
+        config = _at(config, sock)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         parts = await open_parts(config, data, stack, making)
@@ -176,6 +177,13 @@ async def serve(
     return 0
 
 
+def _at(config: Config, sock: socket.socket) -> Config:
+    """The same with the port that was found free: what people and tokens call the hub by has to be right."""
+    if config.listen.port:
+        return config
+    return config.listening(Listen(config.listen.host, sock.getsockname()[1]))
+
+
 def _settle_memory() -> None:
     """What is there now stays: the collector need not look through it at every few hundred calls.
 
@@ -193,6 +201,7 @@ def apps(parts: Parts, data: DataDir, started_at: str, ready: Callable[[], bool]
     """The doors: HTTP, and the one for bridges."""
     ports = edge_ports(parts)
     rest = admin_app(admin_ports(parts, data, started_at, ready))
+    login = parts.login
     app = HubApp(
         ports,
         ModernEdge(ports),
@@ -200,6 +209,7 @@ def apps(parts: Parts, data: DataDir, started_at: str, ready: Callable[[], bool]
         SseEdge(ports),
         rest,
         metrics_open=parts.current.config.listen.loopback,
+        login=(login.app, login.resources) if login.app is not None else None,
     )
     return app, StdioEdge(ports)
 

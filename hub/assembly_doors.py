@@ -143,6 +143,7 @@ def _resources(parts: Parts, started_at: str) -> tuple[Operation, ...]:
         *backups.operations(parts.audit),
         *endpoint_operations(EndpointDesk(live, parts.catalogue, parts.audit)),
         *server_operations(parts),
+        *parts.login.operations(parts.audit),
         *secret_operations(parts.vault, parts.audit, lambda: current.config.secret_uses, secrets_changed),
     )
 

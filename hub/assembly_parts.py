@@ -18,6 +18,7 @@ from typing import Final
 from connectors.sandbox.server import build as build_sandbox
 from hub.admin.metrics import Metrics
 from hub.assembly_live import Live
+from hub.assembly_login import LoginParts, following, open_login
 from hub.assembly_secrets import open_rounds, open_vault, resolved, tended
 from hub.assembly_telemetry import Telemetries, opened
 from hub.audit.writer import AuditLog
@@ -130,6 +131,7 @@ class Parts:
     vault: Vault
     keys: Keys
     identities: Identities
+    login: LoginParts
     audit: AuditLog
     metrics: Metrics
     telemetry: Telemetries
@@ -159,7 +161,8 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     await keys.load()
     await stack.enter_async_context(tended(keys))
     secret = secrets.token_urlsafe(32)
-    identities = Identities(local_tokens(data.path, config.tokens), keys, secret)
+    login = await open_login(config, database, data, audit, stack, lambda: current.config.endpoints)
+    identities = Identities(local_tokens(data.path, config.tokens), keys, secret, login.tokens)
     catalogue = Catalogue(config.servers, config.endpoints, SqlitePins(database), SqliteLists(database))
     await catalogue.start()
     stack.push_async_callback(catalogue.aclose)
@@ -171,12 +174,12 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     telemetry = await opened(config.telemetry, stack)
     rounds = await stack.enter_async_context(open_rounds(data.path))
     metrics, build = making(catalogue, pool, audit, telemetry, lambda: current.config, rounds)
-    current = Current(config, build(config))
+    current = Current(config, build(config), [following(login)])
     installer.ready(current, catalogue, pool, stdio, build)
     stack.push_async_callback(live.aclose)
     activity = Activity(metrics)
     return Parts(
-        *(current, live, catalogue, pool, vault, keys, identities, audit, metrics, telemetry),
+        *(current, live, catalogue, pool, vault, keys, identities, login, audit, metrics, telemetry),
         *(activity, secret),
         data.key("cursors"),
     )

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
+from hub.config_auth import Auth, read_auth, read_public_url, rules_of
 from hub.config_endpoints import PAGE_SIZE, read_endpoints
 from hub.config_secrets import Secrets
 from hub.config_section import Section
@@ -42,10 +44,7 @@ LOOPBACK_HOSTS: Final = frozenset(("localhost", "127.0.0.1", "::1", "[::1]"))
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#\s@]+")
 _UNBUILT: Final = {
-    "auth": "single sign-on",
-    "oauth": "single sign-on",
-    "sso": "single sign-on",
-    "users": "single sign-on",
+    "sso": "logging in at another provider",
     "policy": "the policy language",
     "policies": "the policy language",
     "packs": "the policy language",
@@ -67,6 +66,9 @@ _UNBUILT: Final = {
 }
 _FOREIGN: Final = {
     "servers": "is called mcpServers here",
+    "oauth": "is called auth here",
+    "users": "are no part of this file; run mcp-hub users add NAME",
+    "roles": "stand in auth: {roles: ...}",
     "inputs": "is not read; write env:NAME where a value is needed",
     "port": "is part of listen (HOST:PORT)",
     "host": "is part of listen (HOST:PORT)",
@@ -143,11 +145,13 @@ class Config:
     endpoint_sources: Mapping[str, Source] = field(default_factory=dict)  # by name; the default one may have none
     given_listen: str | None = None  # what --listen said: it wins over the file at a reload too
     secret_uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # who by name of a stored secret
+    public_url: str | None = None  # scheme, host and port that clients type; None: only this machine's own names
+    auth: Auth = field(default_factory=Auth)
 
     @property
     def policy_version(self) -> str:
         """Names the rules in force: the same for the same rules, another one when any of them differs."""
-        rules = {
+        rules: dict[str, object] = {
             "screening": [self.screening.descriptions, self.screening.arguments, self.screening.results],
             "results": self.results,
             "output": self.output_bytes,
@@ -160,6 +164,8 @@ class Config:
                 [e.name, e.tools, e.read_only] for e in self.endpoints.values() if e.tools is not None or e.read_only
             ],
         }
+        if self.auth.roles:
+            rules["roles"] = rules_of(self.auth)
         return sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
     def listening(self, listen: Listen) -> Config:
@@ -228,6 +234,7 @@ class _Reader:
         endpoints = top.section("endpoints")
         made = read_endpoints(endpoints, parsed)
         limits, screening = top.section("limits"), top.section("screening")
+        public_url = read_public_url(top)
         config = Config(
             data_dir=self._data_dir(),
             path=self._path,
@@ -239,7 +246,7 @@ class _Reader:
             screening=_screening(screening),
             results=top.choice("results", "warn", Results),
             output_bytes=top.whole("output_bytes", OUTPUT_BYTES, 1024, 256 * 1024 * 1024),
-            allowed_hosts=self._hosts(listen),
+            allowed_hosts=self._hosts(listen, public_url),
             allowed_origins=self._origins(),
             log_level=self._log_level(),
             telemetry=telemetry,
@@ -248,6 +255,8 @@ class _Reader:
             endpoint_sources={name: "file" for name in made if endpoints.has(f"/{name}/mcp" if name else "/mcp")},
             given_listen=given_listen,
             secret_uses=uses_of(parsed.secrets),
+            public_url=public_url,
+            auth=read_auth(top),
         )
         limits.close()
         top.close(_UNBUILT, _FOREIGN)
@@ -273,12 +282,12 @@ class _Reader:
             return default_data_dir(self._environ)
         return (self._folder or Path.cwd()) / Path(os.path.expanduser(given))
 
-    def _hosts(self, listen: Listen) -> frozenset[str]:
+    def _hosts(self, listen: Listen, public_url: str | None) -> frozenset[str]:
         given = self._top.texts("allowed_hosts")
         for host in given or ():
             if not _HOST_NAME.fullmatch(host):
                 self._top.fault("allowed_hosts", f"{host!r} is no host name without a port")
-        if listen.wildcard and not given:
+        if listen.wildcard and not given and public_url is None:
             where = f"{listen.host} listens on every address"
             self._faults.append(
                 Fault(
@@ -288,7 +297,8 @@ class _Reader:
                 )
             )
         own = frozenset() if listen.wildcard else frozenset((listen.host.lower(), f"[{listen.host.lower()}]"))
-        return LOOPBACK_HOSTS | own | frozenset(host.lower() for host in given or ())
+        public = frozenset((urlsplit(public_url).hostname or "",)) if public_url is not None else frozenset()
+        return LOOPBACK_HOSTS | own | public | frozenset(host.lower() for host in given or ())
 
     def _origins(self) -> frozenset[str]:
         given = self._top.texts("allowed_origins") or ()

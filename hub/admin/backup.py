@@ -39,6 +39,7 @@ TRIES: Final = 3  # of a copy whose vault key changed meanwhile
 FOLDERS: Final = ("keys", "tokens")
 NO_SECRETS: Final = {
     "tokens": "the local tokens: the next start makes new ones, which every client has to be given",
+    "users": "passwords and one-time secrets of users, and what they let in: mcp-hub users passwd NAME sets one anew",
     "keys": "the sealing keys: hashes of arguments in the log cannot be compared with those of later entries",
 }
 
@@ -117,10 +118,13 @@ def sealed_under(path: Path) -> dict[str, str]:
 
 
 def _forget_secrets(path: Path) -> None:
-    """Their rows, and what is left of them in free pages."""
+    """Their rows, what users log in with, what programs hold of them, and what is left of it all in free pages."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'secrets'").fetchone():
-            connection.execute("DELETE FROM secrets")
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+        for table in sorted(there & {"secrets", "codes", "grants"}):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the three
+        if "users" in there:
+            connection.execute("UPDATE users SET password = NULL, otp = NULL")
         connection.execute("VACUUM")
 
 

@@ -76,6 +76,34 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ('mcp-hub tools call time__get_now --args \'{"zone": "UTC"}\'', "with arguments"),
         ("mcp-hub tools call time__get_now --args - < args.json", "with those of a file"),
     ),
+    "users": (
+        ("mcp-hub users add ada --role admin", "asks for the password without echo"),
+        ("mcp-hub users import people.json", "as an identity provider exports them"),
+        ("mcp-hub users disable ada", "at once, with all that is open"),
+    ),
+    "users add": (
+        ("mcp-hub users add ada --role admin", "asks for the password without echo"),
+        ("mcp-hub users add bob --group ops --email bob@example.com", "a member, in a group"),
+        ("mcp-hub users add ci --password-stdin < password.txt", "takes the password from standard input"),
+    ),
+    "users list": (("mcp-hub users list", "names, states, roles and groups"),),
+    "users show": (("mcp-hub users show ada", "all about one, but the password"),),
+    "users passwd": (
+        ("mcp-hub users passwd ada", "asks for the new one without echo"),
+        ("mcp-hub users passwd ada --password-stdin < password.txt", "takes it from standard input"),
+    ),
+    "users roles": (("mcp-hub users roles ada member auditor", "these two, and no other"),),
+    "users disable": (("mcp-hub users disable ada", "logins and tokens end at once"),),
+    "users enable": (("mcp-hub users enable ada", "everything as before, but logged out"),),
+    "users import": (
+        ("mcp-hub users import people.json --dry-run", "a look, and no change"),
+        ("mcp-hub users import people.json", "all of it, or nothing"),
+    ),
+    "users sessions": (("mcp-hub users sessions ada", "programs, what they may do, and since when"),),
+    "users logout": (
+        ("mcp-hub users logout ada", "all of them"),
+        ("mcp-hub users logout ada g0123456789abcdef", "one"),
+    ),
     "keys": (
         ("mcp-hub keys create --name ci --server time --expires 90d", "one server, for a time"),
         ("mcp-hub keys rotate ci", "a successor; both are good for a day"),

@@ -19,6 +19,7 @@ VERBS: Final = {
     "servers": "register, list, test, switch and approve the servers behind the hub",
     "endpoints": "virtual servers: a path of its own, with chosen servers and tools",
     "tools": "list and call tools, through the same pipeline as every client",
+    "users": "people who log in: add, list, change and disable them, and end what they have open",
     "keys": "create, list, rotate and revoke keys",
     "secrets": "store what servers need to know, and refer to it as secret:NAME",
     "token": "print the local client's or admin's token",

@@ -23,6 +23,7 @@ from hub.edge.era import era_of, has_modern_header
 from hub.edge.heads import Head
 from hub.edge.logins import FailedLogins
 from hub.edge.mcp_modern import ModernEdge
+from hub.edge.oauth import is_ours
 from hub.edge.ports import EdgePorts
 from hub.edge.rejections import REJECTIONS
 from hub.edge.request import CALL_ID, Headers, Message, Receive, Request, Scope, Send, Whole, respond
@@ -59,7 +60,6 @@ _KNOWN: Final = {  # the server gives names in lower case
     )
 }
 _HOSTS: Final = 64
-_LOGIN: Final = ("/oauth/", "/.well-known/")
 _CLOSE_S: Final = 5.0
 
 
@@ -205,8 +205,8 @@ class HubApp:
         if not self._is_host_allowed(headers.get("host")):
             await self._refuse(inbound, "forbidden_host")
             return
-        if self._login is not None and path.startswith(_LOGIN):
-            await self._login(scope, receive, send)
+        if self._login is not None and kind is None and is_ours(path):
+            await self._login(scope, receive, send)  # pages send `Origin: null`, programs come from any: it judges both
             return
         origin = headers.get("origin")
         if origin is not None:

@@ -22,9 +22,13 @@ from hub.admin import backup
 from hub.admin.archive import ArchiveError
 from hub.admin.backup import make_backup
 from hub.admin.restore import restore
+from hub.core.accounts import CodeRow, GrantRow, UserRow
 from hub.core.ports import KeyRow
 from hub.stores.sqlite.database import open_database
+from hub.stores.sqlite.grants import SqliteGrants
 from hub.stores.sqlite.keys import SqliteKeys
+from hub.stores.sqlite.migrations import MIGRATIONS
+from hub.stores.sqlite.users import SqliteUsers
 from tests.admin import data
 from tests.stores.test_upgrade import FIXTURES
 
@@ -46,7 +50,7 @@ async def test_a_backup_holds_both_databases_and_every_key_with_their_checksums(
     assert {name: sha256(content).hexdigest() for name, content in found.items()} == {
         name: member["sha256"] for name, member in said["members"].items()
     }
-    assert said["schemas"] == {"hub.db": 2, "audit.db": 1}
+    assert said["schemas"] == {"hub.db": len(MIGRATIONS), "audit.db": 1}
     [(seq, line)] = data.rows(source / "audit.db", "SELECT seq, line FROM entries ORDER BY seq DESC LIMIT 1")
     assert said["audit"]["head"] == {"seq": seq, "hash": sha256(str(line).encode()).hexdigest()}
     assert (tmp_path / "b.tar.gz").stat().st_mode & 0o777 == 0o600
@@ -66,6 +70,27 @@ async def test_without_secrets_nothing_of_the_vault_remains(tmp_path: Path) -> N
     assert data.rows(tmp_path / "copy.db", "SELECT count(*) FROM secrets") == [(0,)]
     assert data.rows(tmp_path / "copy.db", "SELECT name FROM keys") == [("ci",)]
     assert data.rows(source / "hub.db", "SELECT count(*) FROM secrets") == [(1,)]
+
+
+async def test_without_secrets_users_are_there_and_what_they_log_in_with_is_not(tmp_path: Path) -> None:
+    source = await data.made(tmp_path / "d")
+    database = await open_database(source / "hub.db")
+    user = UserRow("local", "u1", "ada", ("admin",), (), 1.0, password=data.CANARY.decode(), otp=data.CANARY)
+    await SqliteUsers(database).put((user,), (None,))
+    ends = (("mcp",), "otp", 1.0, 1.0, 9e9, data.CANARY.decode(), None, None, data.CANARY)
+    grant = GrantRow("local", "g1", "u1", "c", "C", "https://h/mcp", *ends)  # type: ignore[arg-type]
+    await SqliteGrants(database).open(grant, CodeRow("local", data.CANARY.decode(), "c", "r", "s", "g1", 9e9))
+    await database.aclose()
+    manifest = make_backup(source, tmp_path / "b.tar.gz", secrets=False)
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(contents(tmp_path / "b.tar.gz")["hub.db"])
+    assert data.CANARY not in copy.read_bytes()
+    assert data.rows(copy, "SELECT name, roles, password, otp FROM users") == [("ada", '["admin"]', None, None)]
+    assert data.rows(copy, "SELECT (SELECT count(*) FROM grants) + (SELECT count(*) FROM codes)") == [(0,)]
+    assert "users passwd" in manifest.left_out["users"]
+    make_backup(source, tmp_path / "whole.tar.gz")
+    copy.write_bytes(contents(tmp_path / "whole.tar.gz")["hub.db"])
+    assert data.rows(copy, "SELECT password FROM users") == [(data.CANARY.decode(),)]
 
 
 async def test_a_hub_that_writes_meanwhile_is_not_disturbed_and_its_log_is_not_behind(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_is_no_bearer_header_holds_no_token(value: str) -> None:
 
 async def test_the_challenge_names_where_tokens_are_to_be_had_and_every_scope_of_a_call() -> None:
     gate, _ = admission(Published())
-    code, ((name, value),) = gate.refusal({"host": "hub.test"}, {"client": ("127.0.0.1", 1)}, "mcp", "team")  # type: ignore[typeddict-item]
+    code, ((name, value),) = gate.refusal({"host": "hub.test"}, {"client": ("127.0.0.1", 1)}, "mcp", "team")
     assert (code, name) == ("unauthenticated", b"www-authenticate")
     assert value == (
         b'Bearer realm="mcp-hub", scope="mcp", '
@@ -87,7 +87,7 @@ async def test_the_challenge_names_where_tokens_are_to_be_had_and_every_scope_of
 async def test_a_wrong_token_is_called_invalid_and_a_missing_one_is_not() -> None:
     gate, _ = admission(Published())
     scope = {"client": ("127.0.0.1", 1)}
-    _, ((_, wrong),) = gate.refusal(headers("old"), scope, "mcp", "")  # type: ignore[arg-type]
-    _, ((_, missing),) = gate.refusal({}, scope, "mcp", "")  # type: ignore[arg-type]
+    _, ((_, wrong),) = gate.refusal(headers("old"), scope, "mcp", "")
+    _, ((_, missing),) = gate.refusal({}, scope, "mcp", "")
     assert b'error="invalid_token"' in wrong
     assert b"error=" not in missing

@@ -1,4 +1,4 @@
-"""Databases that an older hub wrote, schema 1, serve this one: everything is there, and a copy of what was."""
+"""Databases that older hubs wrote serve this one: everything is there, and a copy of what was."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 
 from hub.audit.read import check_chain
 from hub.audit.writer import AuditLog
+from hub.core.accounts import UserRow
+from hub.core.ports import KeyRow
 from hub.identity.keys import Keys
 from hub.stores.sqlite.database import Database, open_database
 from hub.stores.sqlite.keys import SqliteKeys
 from hub.stores.sqlite.lists import SqliteLists
 from hub.stores.sqlite.migrations import MIGRATIONS
 from hub.stores.sqlite.pins import SqlitePins
+from hub.stores.sqlite.users import SqliteUsers
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 KEY = "mhk_Jfa6XYiObv9LQoXQm38NNJxugGqgVrxwNmJppg9E08w"  # of a hub that never was anybody's
@@ -63,11 +66,26 @@ async def test_an_upgrade_leaves_a_whole_copy_of_what_was(tmp_path: Path) -> Non
         assert file.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert file.execute("SELECT count(*) FROM registry").fetchone() == (0,)
-        assert file.execute("SELECT count(*) FROM secrets").fetchone() == (0,)
+        for table in ("secrets", "users", "clients", "codes", "grants"):
+            assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     copy = tmp_path / "hub.db.schema-1"
     assert copy.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(FIXTURES / "hub-v1.db")) as fixture:
         assert list(old.iterdump()) == list(fixture.iterdump())
+
+
+async def test_a_hub_without_users_gets_room_for_them_and_keeps_its_keys(tmp_path: Path) -> None:
+    old = await open_database(tmp_path / "hub.db", MIGRATIONS[:2])
+    key = KeyRow("k1", "local", "ci", "ab", ("mcp",), None, None, "2026-01-01T00:00:00.000Z")
+    await SqliteKeys(old).add(key)
+    await old.aclose()
+    database = await open_database(tmp_path / "hub.db")
+    user = UserRow("local", "u1", "ada", ("admin",), (), 1.0)
+    await SqliteUsers(database).put((user,), (None,))
+    assert await SqliteKeys(database).all("local") == (key,)
+    assert await SqliteUsers(database).all("local") == (user,)
+    await database.aclose()
+    assert (tmp_path / "hub.db.schema-2").exists()
 
 
 async def test_the_log_of_an_older_hub_is_continued(tmp_path: Path) -> None:

@@ -41,6 +41,29 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         "ALTER TABLE keys ADD COLUMN last_used_at TEXT",
         "ALTER TABLE keys ADD COLUMN replaced_by TEXT",
     ),
+    (
+        """CREATE TABLE users (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, roles TEXT NOT NULL, groups TEXT NOT NULL,
+            created_at REAL NOT NULL, version INTEGER NOT NULL, display TEXT, email TEXT, password TEXT, otp BLOB,
+            issuer TEXT, subject TEXT, attributes TEXT, disabled_at REAL,
+            PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
+        "CREATE INDEX users_by_name ON users (tenant, name)",
+        "CREATE INDEX users_by_subject ON users (tenant, issuer, subject)",
+        """CREATE TABLE clients (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, metadata TEXT NOT NULL, digest TEXT NOT NULL,
+            created_at REAL NOT NULL, used_at REAL NOT NULL, secret_sha256 TEXT, origin TEXT NOT NULL,
+            PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
+        """CREATE TABLE codes (
+            tenant TEXT NOT NULL, sha256 TEXT NOT NULL, client TEXT NOT NULL, redirect_uri TEXT NOT NULL,
+            challenge TEXT NOT NULL, "grant" TEXT NOT NULL, expires_at REAL NOT NULL, used_at REAL,
+            PRIMARY KEY (tenant, sha256)) WITHOUT ROWID""",
+        """CREATE TABLE grants (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, "user" TEXT NOT NULL, client TEXT NOT NULL,
+            client_name TEXT NOT NULL, resource TEXT NOT NULL, scopes TEXT NOT NULL, strength TEXT NOT NULL,
+            auth_time REAL NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL, refresh_sha256 TEXT,
+            previous_sha256 TEXT, previous_until REAL, successor BLOB, used_at REAL, revoked_at REAL, reason TEXT,
+            PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
+    ),
 )
 
 

@@ -1,0 +1,89 @@
+"""Authorization requests that wait for a person: each bound to the browser that brought it, each answered once."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time
+from typing import Final
+
+from hub.identity.oauth.asked import Wish
+
+WAIT_S: Final = 600.0  # for the person
+MOST: Final = 4_000
+HALF_S: Final = 180.0  # between the password and the one-time code
+TWICE_S: Final = 10.0  # a form that is sent again within this is a double click
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A password that was right as far as it goes, and waits for its one-time code."""
+
+    name: str
+    password: str = field(repr=False)
+    until: float
+
+
+@dataclass(slots=True, eq=False)
+class Parked:
+    id: str
+    wish: Wish
+    browser: str  # Visit.key; follows the browser to its new cookie
+    network: str  # where it came from
+    at: float
+    is_fresh: bool = False  # somebody logged in for this very wish
+    half: Half | None = None
+    shown_to: str | None = None  # id of the user whose consent page it is
+    location: str | None = field(default=None, repr=False)  # the answer; holds the code
+    answered_at: float = 0.0
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    def again(self, now: float) -> str | None:
+        """The answer once more, for a double click; later it is not given again, since its code was used."""
+        return self.location if self.location is not None and now - self.answered_at < TWICE_S else None
+
+
+class Waiting:
+    def __init__(self, clock: Callable[[], float] = time, most: int = MOST) -> None:
+        self._clock, self._most = clock, most
+        self._parked: dict[str, Parked] = {}  # the oldest first
+
+    def park(self, wish: Wish, browser: str, network: str) -> Parked:
+        self._sweep()
+        if len(self._parked) >= self._most:
+            self._make_room()
+        found = Parked(secrets.token_urlsafe(16), wish, browser, network, self._clock())
+        self._parked[found.id] = found
+        return found
+
+    def find(self, id: str, browser: str) -> Parked | None:
+        """None: there is none, it waited too long, or it is another browser's."""
+        found = self._parked.get(id)
+        if found is None or found.browser != browser:
+            return None
+        if self._clock() - found.at >= WAIT_S:
+            del self._parked[id]
+            return None
+        return found
+
+    def move(self, before: str, after: str) -> None:
+        """The browser has a new cookie. Consent pages that it was shown were for whoever was logged in before."""
+        for found in self._parked.values():
+            if found.browser == before:
+                found.browser, found.shown_to, found.half, found.is_fresh = after, None, None, False
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        while self._parked:
+            oldest = next(iter(self._parked.values()))
+            if now - oldest.at < WAIT_S:
+                return
+            del self._parked[oldest.id]
+
+    def _make_room(self) -> None:
+        """At the cost of the network that has the most: one that floods drops its own, not other people's."""
+        (largest, _), *_ = Counter(found.network for found in self._parked.values()).most_common(1)
+        del self._parked[next(found.id for found in self._parked.values() if found.network == largest)]

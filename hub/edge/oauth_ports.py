@@ -1,0 +1,90 @@
+"""What the pages and the programs' endpoints of the authorization server need of the parts behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hub.core.accounts import UserRow
+from hub.core.call import Json
+from hub.core.ports import Journal
+from hub.edge.browser import Browsers
+from hub.edge.oauth_parked import Waiting
+from hub.identity.oauth.asked import Login, Reply, Wish
+
+Pairs = list[tuple[str, str]]
+
+
+class Server(Protocol):
+    """The authorization server."""
+
+    def metadata(self) -> Json: ...
+    def jwks(self) -> Json: ...
+
+    async def wish(self, query: Pairs) -> Wish:
+        """Raises Unfit, SentBack."""
+
+    async def granted(self, wish: Wish, login: Login, scopes: tuple[str, ...]) -> str:
+        """Where to send the browser, with a code."""
+
+    def refused(self, wish: Wish, error: str = "access_denied", words: str = "") -> str:
+        """Where to send the browser, without one."""
+
+    async def token(self, form: Pairs, authorization: str | None) -> Reply: ...
+    async def revoke(self, form: Pairs, authorization: str | None) -> Reply: ...
+    async def introspect(self, form: Pairs, authorization: str | None) -> Reply: ...
+    async def register(self, body: bytes, address: str) -> Reply: ...
+
+
+class NotIn(Protocol):
+    """Why somebody is not logged in."""
+
+    @property
+    def kind(self) -> str:
+        """ "wrong", "otp_needed", "otp_wrong" or "wait"."""
+
+    @property
+    def wait_s(self) -> float: ...
+
+
+class People(Protocol):
+    def any(self) -> bool:
+        """Whether there is a user who can log in."""
+
+    def find(self, name: str) -> UserRow | None: ...
+    def by_id(self, id: str, /) -> UserRow | None: ...
+    async def check(self, name: str, password: str, otp: str | None, address: str) -> Login | NotIn: ...
+
+    async def accept(self, code: str, name: str, password: str) -> UserRow:
+        """The first user, an admin. Raises ValueError in words."""
+
+    async def put_back(self, made: UserRow, before: UserRow | None, /) -> None:
+        """Undo what could not be logged; `before` None: the user was new."""
+
+    def watch(self, fn: Callable[[str], None], /) -> object:
+        """`fn` is told the id of a user whose access must end."""
+
+
+class Addresses(Protocol):
+    """The hub's own public addresses."""
+
+    @property
+    def issuer(self) -> str: ...
+    def endpoint_of(self, resource: str, /) -> str | None: ...
+    def is_admin(self, resource: str, /) -> bool: ...
+    def document(self, endpoint: str, host: str | None, /) -> Json: ...
+    def admin_document(self) -> Json: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything that one page may use."""
+
+    server: Server
+    users: People
+    resources: Addresses
+    journal: Journal
+    browsers: Browsers
+    waiting: Waiting
+    clock: Callable[[], float]
