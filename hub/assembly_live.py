@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from hub.config import Config, ConfigError, Fault
+from hub.config_auth import public_host
 from hub.config_registry import Merged, as_node, merged, path_of, taken
 from hub.core.call import Json
 from hub.core.names import slug
@@ -244,6 +245,9 @@ class Live:
             listen=base.listen,
             tokens=base.tokens,
             telemetry=base.telemetry,
+            public_url=base.public_url,
+            allowed_hosts=fresh.allowed_hosts | public_host(base.public_url),  # what is still named is still answered
+            auth=replace(base.auth, roles=fresh.auth.roles),
             edge=edge,
             servers=(*builtin, *fresh.servers),
         )
@@ -318,6 +322,10 @@ def _restart_needed(base: Config, fresh: Config) -> tuple[str, ...]:
         waits.insert(0, "data_dir")
     if base.telemetry != fresh.telemetry:
         waits.append("telemetry")
+    if base.public_url != fresh.public_url:
+        waits.append("public_url")
+    if replace(base.auth, roles=fresh.auth.roles) != fresh.auth:
+        waits.append("auth, but for its roles,")
     return tuple(f"{name} changes with a restart" for name in waits)
 
 
@@ -333,6 +341,7 @@ def _changes(old: Config, new: Config) -> tuple[str, ...]:
         "edge": (old.edge, new.edge),
         "allowed_hosts": (old.allowed_hosts, new.allowed_hosts),
         "allowed_origins": (old.allowed_origins, new.allowed_origins),
+        "auth.roles": (old.auth.roles, new.auth.roles),
         "log": (old.log_level, new.log_level),
     }
     return (*told, *(f"{name}: changed" for name, (one, other) in settings.items() if one != other))

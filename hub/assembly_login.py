@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from hub.admin.operation import Operation
 from hub.admin.user_desk import UserDesk
 from hub.admin.users import operations
+from hub.assembly_issuers import outside, sign_on
 from hub.config import Config
 from hub.config_auth import Auth, bases
 from hub.core.accounts import GrantRow
@@ -21,8 +22,8 @@ from hub.core.call import Principal
 from hub.core.errors import HubError
 from hub.core.ports import Journal
 from hub.downstream.fetch import GuardedFetcher
-from hub.edge.oauth import oauth_app
-from hub.identity.bearers import Bearers
+from hub.edge.oauth import oauth_app, resource_app
+from hub.identity.bearers import Bearers, Claims
 from hub.identity.oauth.ports import Parts, Settings
 from hub.identity.oauth.resources import Resources
 from hub.identity.oauth.server import AuthorizationServer
@@ -31,6 +32,7 @@ from hub.identity.outside import signed_by
 from hub.identity.roles import Roles
 from hub.identity.sealer import KeySealer
 from hub.identity.users import Users
+from hub.identity.verified import Verifier
 from hub.running import DataDir
 from hub.stores.sqlite.database import Database
 from hub.stores.sqlite.grants import SqliteGrants
@@ -50,10 +52,11 @@ class LoginParts:
     resources: Resources
     bearers: Bearers
     tokens: IssuedTokens
-    app: Starlette | None  # None: nobody can log in here
+    app: Starlette | None  # None: no tokens are taken here, and nothing says where to get some
+    pages: bool  # whether people log in at it
 
     def operations(self, journal: Journal) -> tuple[Operation, ...]:
-        url = f"{self.resources.issuer}/oauth/welcome" if self.app is not None else None
+        url = f"{self.resources.issuer}/oauth/welcome" if self.pages else None
         return operations(UserDesk(self.users, self.server, journal, url))
 
 
@@ -81,28 +84,35 @@ async def open_login(
     roles = Roles(auth.roles)
     users = Users(SqliteUsers(database), roles, sealer)
     await users.load()
-    own = bases(config.public_url, config.listen.loopback, config.listen.port) if auth.login else ()
-    resources = Resources(own or (UNREACHED,), endpoints)
-    server = AuthorizationServer(
-        Parts(
-            store=SqliteGrants(database),
-            users=users,
-            roles=roles,
-            resources=resources,
-            fetcher=GuardedFetcher(),
-            signing=SigningKeys(data.path / "keys" / "oauth-signing.json", auth.access_s),
-            sealer=sealer,
-        ),
-        _settings(auth),
-    )
+    is_asked = auth.login or bool(auth.issuers)
+    own = bases(config.public_url, config.listen.loopback, config.listen.port) if is_asked else ()
+    resources = _resources(auth, own, endpoints)
+    fetcher = GuardedFetcher(local=auth.fetch_local)
+    signing = SigningKeys(data.path / "keys" / "oauth-signing.json", auth.access_s)
+    made = Parts(SqliteGrants(database), users, roles, resources, fetcher, signing, sealer)
+    server = AuthorizationServer(made, _settings(auth))
     await server.load()
-    bearers = Bearers([(signed_by(resources.issuer), server.verifier)] if own else [])
+    verifiers: list[tuple[Claims, Verifier]] = []
+    if own and auth.login:
+        verifiers.append((signed_by(resources.issuer), server.verifier))
+    verifiers += outside(auth.issuers if own else (), fetcher, resources, roles, users, stack)
+    bearers = Bearers(verifiers)
     stack.push_async_callback(bearers.aclose)
     _watch(users, server, bearers, journal, stack)
     await stack.enter_async_context(_tended(server))
-    secure = resources.issuer.startswith("https:")
-    app = oauth_app(server, users, resources, journal, secure=secure) if own else None
-    return LoginParts(users, roles, server, resources, bearers, IssuedTokens(bearers, server), app)
+    app = resource_app(resources) if own else None
+    if pages := bool(own and auth.login):
+        secure = resources.issuer.startswith("https:")
+        sso = sign_on(auth.sso, fetcher, resources, users, stack)
+        app = oauth_app(server, users, resources, journal, secure=secure, sso=sso)
+    return LoginParts(users, roles, server, resources, bearers, IssuedTokens(bearers, server), app, pages)
+
+
+def _resources(auth: Auth, own: tuple[str, ...], endpoints: Callable[[], Collection[str]]) -> Resources:
+    """The hub's addresses, and whose tokens open them: its own first."""
+    alone = Resources(own or (UNREACHED,), endpoints)
+    others = tuple(issuer.issuer for issuer in auth.issuers)
+    return Resources(own or (UNREACHED,), endpoints, (alone.issuer, *others) if auth.login else others)
 
 
 def following(login: LoginParts) -> Callable[[Config], None]:
@@ -115,15 +125,17 @@ def following(login: LoginParts) -> Callable[[Config], None]:
             return
         before = config.auth
         login.roles.adopt(config.auth.roles)
-        for user in login.users.rows():
-            login.bearers.forget(user=user.id)
+        login.bearers.forget_all()
 
     return follow
 
 
 def _settings(auth: Auth) -> Settings:
     return Settings(
-        access_s=float(auth.access_s), refresh_s=auth.refresh_days * 86_400.0, registration=auth.registration
+        access_s=float(auth.access_s),
+        refresh_s=auth.refresh_days * 86_400.0,
+        registration=auth.registration,
+        device=auth.device,
     )
 
 

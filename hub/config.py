@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
-from hub.config_auth import Auth, read_auth, read_public_url, rules_of
+from hub.config_auth import Auth, bases, public_host, read_auth, read_public_url, rules_of
 from hub.config_endpoints import PAGE_SIZE, read_endpoints
 from hub.config_secrets import Secrets
 from hub.config_section import Section
@@ -86,7 +85,7 @@ _EDGE_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "call_s": (1, 86_400),
     "drain_s": (0, 3600),
     "back_queue": (1, 100_000),
-    "keepalive_s": (0.1, 3600),
+    "keepalive_s": (0.1, 60),  # each time, a stream's credential is looked at again
     "connections": (1, 1_000_000),
 }
 
@@ -234,7 +233,7 @@ class _Reader:
         endpoints = top.section("endpoints")
         made = read_endpoints(endpoints, parsed)
         limits, screening = top.section("limits"), top.section("screening")
-        public_url = read_public_url(top)
+        public_url, auth = read_public_url(top), read_auth(top, entries)
         config = Config(
             data_dir=self._data_dir(),
             path=self._path,
@@ -251,12 +250,12 @@ class _Reader:
             log_level=self._log_level(),
             telemetry=telemetry,
             tokens=self._tokens(),
-            warnings=(*secrets.warnings, *self._exposed(parsed)),
+            warnings=(*secrets.warnings, *self._exposed(parsed), *_unreachable(auth, listen, public_url)),
             endpoint_sources={name: "file" for name in made if endpoints.has(f"/{name}/mcp" if name else "/mcp")},
             given_listen=given_listen,
             secret_uses=uses_of(parsed.secrets),
             public_url=public_url,
-            auth=read_auth(top),
+            auth=auth,
         )
         limits.close()
         top.close(_UNBUILT, _FOREIGN)
@@ -297,8 +296,7 @@ class _Reader:
                 )
             )
         own = frozenset() if listen.wildcard else frozenset((listen.host.lower(), f"[{listen.host.lower()}]"))
-        public = frozenset((urlsplit(public_url).hostname or "",)) if public_url is not None else frozenset()
-        return LOOPBACK_HOSTS | own | public | frozenset(host.lower() for host in given or ())
+        return LOOPBACK_HOSTS | own | public_host(public_url) | frozenset(host.lower() for host in given or ())
 
     def _origins(self) -> frozenset[str]:
         given = self._top.texts("allowed_origins") or ()
@@ -331,6 +329,15 @@ class _Reader:
             f"{self._path} holds secrets in plain text and others may read it; "
             f"run: chmod 600 {self._path}, or write env:NAME",
         )
+
+
+def _unreachable(auth: Auth, listen: Listen, public_url: str | None) -> tuple[str, ...]:
+    if not auth.login or bases(public_url, listen.loopback, listen.port):
+        return ()
+    return (
+        "nobody can log in by browser: write the address that people type (public_url: https://hub.example.com), "
+        "or auth: {login: false} if tokens and keys are enough",
+    )
 
 
 def uses_of(secrets: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from hub.config_issuers import read_fetch_local, read_issuers, read_sso
 from hub.config_section import Section
+from hub.config_servers import Entries
 from hub.core.call import Grants
 from hub.core.names import SERVER_ID
+from hub.identity.issuers import Issuer
+from hub.identity.oauth.provider import Provider
 from hub.identity.roles import Role
 
 ACCESS_S: Final = 600  # of an access token: so long at most does a copy of one open anything
@@ -19,22 +23,25 @@ MAX_ROLES: Final = 200
 _SCOPES: Final = frozenset(("mcp", "admin", "audit:read"))
 _ROLE_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _GLOB: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_HOST: Final = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")  # the second of an IPv6 address, without brackets
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _UNBUILT: Final = {
-    "sso": "logging in at another provider",
-    "issuers": "tokens of other issuers",
-    "oidc": "logging in at another provider",
-    "saml": "logging in at another provider",
+    "saml": "logging in by SAML",
 }
+_FOREIGN: Final = {"oidc": "is called sso here"}
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
     login: bool = True  # the hub's own login pages and authorization server
+    device: bool = True  # logins of programs that have no browser (RFC 8628)
     registration: bool = True  # programs may register themselves (RFC 7591): today's clients need it
     access_s: int = ACCESS_S
     refresh_days: int = REFRESH_DAYS
     roles: Mapping[str, Role] = field(default_factory=dict)  # beside the built-in ones, or in their place
+    issuers: tuple[Issuer, ...] = ()  # whose tokens open the hub, beside its own
+    sso: Provider | None = None  # at whose login people may log in
+    fetch_local: tuple[str, ...] = ()  # private hosts and networks that the hub may ask for keys, metadata, documents
 
 
 def read_public_url(top: Section) -> str | None:
@@ -52,13 +59,18 @@ def read_public_url(top: Section) -> str | None:
     return f"{parts.scheme}://{host}{port}"
 
 
+def public_host(public_url: str | None) -> frozenset[str]:
+    """The name in it, as `Host` has it; empty without one."""
+    return frozenset() if public_url is None else frozenset((urlsplit(public_url).hostname or "",))
+
+
 def _url_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return "is no URL, such as https://hub.example.com"
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+    if parts.scheme not in ("http", "https") or not url.isascii() or not _HOST.fullmatch(parts.hostname or ""):
         return "is no URL, such as https://hub.example.com"
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         return "must be scheme, host and port only, such as https://hub.example.com"
@@ -67,16 +79,24 @@ def _url_problem(url: str) -> str | None:
     return None
 
 
-def read_auth(top: Section) -> Auth:
+def read_auth(top: Section, entries: Entries) -> Auth:
+    """`entries` resolve the secrets."""
     section = top.section("auth")
+    roles = _roles(section.section("roles"))
     made = Auth(
         login=section.flag("login", True),
+        device=section.flag("device", True),
         registration=section.flag("registration", True),
         access_s=section.whole("access_s", ACCESS_S, 60, 3600),
         refresh_days=section.whole("refresh_days", REFRESH_DAYS, 1, 365),
-        roles=_roles(section.section("roles")),
+        roles=roles,
+        issuers=read_issuers(section, entries, roles),
+        sso=read_sso(section, entries, roles),
+        fetch_local=read_fetch_local(section),
     )
-    section.close(_UNBUILT)
+    if made.sso is not None and not made.login:
+        section.fault("sso", "is a way to log in at the hub, and login is false")
+    section.close(_UNBUILT, _FOREIGN)
     return made
 
 
@@ -94,7 +114,8 @@ def _roles(section: Section) -> dict[str, Role]:
 
 
 def _role(name: str, entry: Section) -> Role:
-    scopes = frozenset(entry.texts("scopes") or ("mcp",))
+    given = entry.texts("scopes")
+    scopes = frozenset(("mcp",) if given is None else given)
     for scope in sorted(scopes - _SCOPES):
         entry.fault("scopes", f"{scope!r} is none of {', '.join(sorted(_SCOPES))}")
     servers, tools = entry.texts("servers"), entry.texts("tools")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hub.config import Config
 
-Default = Callable[[Config], Any]  # of a configuration that names a server's url and a collector, and nothing else
+Default = Callable[[Config], Any]  # of a configuration that has one of everything, and says of each what it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One mapping of the file. `path` leads to it; `ID` and `/mcp` stand for a name of the operator's."""
+    """One mapping of the file. `path` leads to it, through `[]` as an item of a list; `ID`, `/mcp` and `support` stand
+    for names of the operator's."""
 
     path: tuple[str, ...]
     keys: tuple[Key, ...]
@@ -55,9 +56,15 @@ TOP: Final = Part(
             lambda c: c.output_bytes,
         ),
         Key(
+            "public_url",
+            "the address that people and clients type, without a path, such as `https://hub.example.com`",
+            "loopback only",
+        ),
+        Key("auth", "who may log in, and what roles allow", "see below", "a mapping"),
+        Key(
             "allowed_hosts",
             'values of `Host` that are served, without port; `"*"` is any',
-            "loopback and the listen host",
+            "loopback, the listen host and that of `public_url`",
         ),
         Key(
             "allowed_origins",
@@ -90,6 +97,103 @@ SCREENING: Final = Part(
         ),
         Key("arguments", "what callers send", lambda c: c.screening.arguments),
         Key("results", "what servers answer", lambda c: c.screening.results),
+    ),
+)
+AUTH: Final = Part(
+    ("auth",),
+    (
+        Key("login", "whether people log in here by browser", lambda c: c.auth.login),
+        Key(
+            "device",
+            "whether programs without a browser may be logged in by a typed code (RFC 8628)",
+            lambda c: c.auth.device,
+        ),
+        Key("registration", "whether programs may register themselves (RFC 7591)", lambda c: c.auth.registration),
+        Key("access_s", "seconds that an access token is good for", lambda c: c.auth.access_s),
+        Key("refresh_days", "days from a consent to the next", lambda c: c.auth.refresh_days),
+        Key("roles", "roles of your own, by name", "`admin`, `auditor`, `member`", "a mapping"),
+        Key("sso", "your company's login on the hub's login page", "none", "a mapping"),
+        Key("issuers", "whose tokens open the hub beside its own", "none", "a list of mappings"),
+        Key(
+            "fetch_local",
+            "hosts, addresses and networks that the hub may ask for keys and metadata although they are private",
+            "none",
+        ),
+    ),
+)
+ROLE: Final = Part(
+    ("auth", "roles", "support"),
+    (
+        Key("scopes", "of `mcp`, `admin` and `audit:read`, what it allows", "`[mcp]`"),
+        Key("servers", 'server ids that it reaches; `["*"]` is every server', "none"),
+        Key("tools", "patterns over public tool names; with `servers` both must hold", "all tools of `servers`"),
+    ),
+)
+_FROM_METADATA: Final = "as its metadata says"
+SSO: Final = Part(
+    ("auth", "sso"),
+    (
+        Key("issuer", "the provider, as its metadata names it; needed"),
+        Key("client_id", "as which the hub is registered there; needed", takes="a text"),
+        Key("client_secret", "`secret:NAME`, `env:NAME` or `file:PATH`; needed", takes="a text"),
+        Key("name", "what the button on the login page says", lambda c: c.auth.sso and c.auth.sso.title),
+        Key("scopes", "what is asked for there", "`[openid, profile, email]`"),
+        Key("algorithms", "how its ID tokens may be signed", "RS, PS and ES"),
+        Key("claims", "where its claims say what", "see below", "a mapping"),
+        Key("roles", "roles of the hub, by value of the claim `claims.roles`", "none", "names and texts"),
+        Key("default_roles", "of everybody who logs in there", "`[member]`; none where `roles` is given"),
+        Key("create", "whether somebody new becomes a user", lambda c: c.auth.sso and c.auth.sso.create),
+        Key(
+            "password_login",
+            "whether users with a password may log in beside it",
+            lambda c: c.auth.sso and c.auth.sso.password_login,
+        ),
+    ),
+)
+SSO_CLAIMS: Final = Part(
+    ("auth", "sso", "claims"),
+    (
+        Key("name", "from which a new user is named", lambda c: c.auth.sso and c.auth.sso.name_claim),
+        Key("display", "the name that people read", lambda c: c.auth.sso and c.auth.sso.display_claim),
+        Key("email", "shown to administrators", lambda c: c.auth.sso and c.auth.sso.email_claim),
+        Key("roles", "the values that `roles` maps", "none"),
+        Key("groups", "groups of the user", "none"),
+        Key("attributes", "claims by attribute of the user", "none", "names and texts"),
+    ),
+)
+ISSUER: Final = Part(
+    ("auth", "issuers", "[]"),
+    (
+        Key("issuer", "whose tokens: `iss`, byte for byte; needed"),
+        Key("name", "stands in the names of its people, `user:NAME:PERSON`", "from its host"),
+        Key("audiences", "values of `aud` that mean the whole hub, beside the addresses of its endpoints", "none"),
+        Key("algorithms", "how its tokens may be signed", "`[RS256, PS256, ES256, EdDSA]`"),
+        Key("jwks_uri", "where its keys are", _FROM_METADATA),
+        Key("claims", "where its claims say what", "see below", "a mapping"),
+        Key("roles", "roles of the hub, by value of the claim `claims.roles`", "none", "names and texts"),
+        Key("default_roles", "of everybody with its tokens", "none"),
+        Key("scopes", "scopes of the hub, by scope of theirs", "the hub's own names", "names and texts"),
+        Key("scope_prefix", "what stands before the hub's scopes in theirs", "none"),
+        Key("default_scopes", "of tokens that say nothing of scopes", "none"),
+        Key("introspection", "ask it about its tokens (RFC 7662) instead of verifying them", "none", "a mapping"),
+    ),
+)
+ISSUER_CLAIMS: Final = Part(
+    ("auth", "issuers", "[]", "claims"),
+    (
+        Key("name", "by which a person is called in the log", lambda c: c.auth.issuers[0].name_claim),
+        Key("roles", "the values that `roles` maps", "none"),
+        Key("groups", "groups of the caller", "none"),
+        Key("attributes", "claims by attribute of the caller", "none", "names and texts"),
+    ),
+)
+INTROSPECTION: Final = Part(
+    ("auth", "issuers", "[]", "introspection"),
+    (
+        Key("url", "where to ask", _FROM_METADATA),
+        Key("client_id", "as which the hub asks; needed", takes="a text"),
+        Key("client_secret", "`secret:NAME`, `env:NAME` or `file:PATH`; needed", takes="a text"),
+        Key("opaque", "whether tokens that name no issuer are its own", "`true`"),
     ),
 )
 LOG: Final = Part(("log",), (Key("level", "how much it tells", lambda c: c.log_level),))
@@ -224,6 +328,13 @@ PARTS: Final = {
     "limits.per_caller": CALLER,
     "screening": SCREENING,
     "telemetry": TELEMETRY,
+    "auth": AUTH,
+    "role": ROLE,
+    "sso": SSO,
+    "sso.claims": SSO_CLAIMS,
+    "issuer": ISSUER,
+    "issuer.claims": ISSUER_CLAIMS,
+    "introspection": INTROSPECTION,
     "log": LOG,
     "edge": EDGE,
     "server": SERVER,

@@ -113,6 +113,17 @@ class Section:
         spelled = {name: self._spelled(f"{key}.{name}", item) for name, item in node.value.items()}
         return {name: text for name, text in spelled.items() if text is not None}
 
+    def items(self, key: str) -> tuple[Section, ...]:
+        """A list of mappings, each as a section; none when absent."""
+        node = self.take(key)
+        if node is None:
+            return ()
+        if not isinstance(node.value, tuple):
+            self.fault(key, f"must be a list of mappings, not a {node.kind}")
+            return ()
+        inside = f"{self.where}.{key}" if self.where else key
+        return tuple(Section(item, f"{inside}[{at}]", self._faults) for at, item in enumerate(node.value, 1))
+
     def section(self, key: str) -> Section:
         node = self.take(key)
         return Section(node, f"{self.where}.{key}" if self.where else key, self._faults)

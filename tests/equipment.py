@@ -121,9 +121,11 @@ def main() -> int:
     HOME.mkdir(exist_ok=True)
     for env in ENVIRONMENTS:
         install_environment(env)
-    from tests.equipment_clients import install_clients  # it is made of what stands here
+    from tests.equipment_browser import install_browser  # both are made of what stands here
+    from tests.equipment_clients import install_clients
 
-    reasons = [reason for reason in (install_npm(), install_official(), install_clients()) if reason is not None]
+    told = (install_npm(), install_official(), install_clients(), install_browser())
+    reasons = [reason for reason in told if reason is not None]
     for reason in reasons:
         print(f"equipment: {reason}", file=sys.stderr)
     return 1 if reasons and REQUIRE_ALL else 0

@@ -12,6 +12,7 @@ from typing import Final
 from tests.equipment import NODE22, NODE22_PACKAGE, ROOT, Environment, install_environment
 
 CLIENTS_NPM: Final = ROOT / "tests" / "e2e" / "clients" / "npm"
+COMPANY_NPM: Final = ROOT / "tests" / "e2e" / "oauth_sso" / "npm"  # an OpenID provider to log in through
 
 # Each beside the SDK that it was tried with: which revision it speaks hangs on that.
 LANGCHAIN: Final = Environment("langchain", ("langchain-mcp-adapters==0.3.2", "mcp==1.30.0"))
@@ -33,6 +34,18 @@ def clients_npm_missing() -> tuple[str, ...]:
     return lacks if there else (*lacks, "the clients of tests/e2e/clients/npm")
 
 
+def company_node() -> str:
+    """The Node that runs the company's provider: its libraries refuse older ones."""
+    return str(NODE22)
+
+
+def company_missing() -> tuple[str, ...]:
+    """What the company's provider needs and this checkout does not have, one line each."""
+    lacks = () if NODE22.exists() else (f"{NODE22_PACKAGE} under .equipment/node",)
+    there = (COMPANY_NPM / "node_modules" / "oidc-provider").exists()
+    return lacks if there else (*lacks, "the OpenID provider of tests/e2e/oauth_sso/npm")
+
+
 def install_clients() -> str | None:
     """Install every client; the reason in words when this machine cannot hold those of npm."""
     for env in ADAPTERS:
@@ -43,4 +56,7 @@ def install_clients() -> str | None:
         print("equipment: installing the clients of tests/e2e/clients/npm", flush=True)
         # They run on Node 22 and need no build of their own; npm itself may run on an older one.
         subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=CLIENTS_NPM, check=True)
+    if not (COMPANY_NPM / "node_modules").exists():
+        print("equipment: installing the OpenID provider of tests/e2e/oauth_sso/npm", flush=True)
+        subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=COMPANY_NPM, check=True)
     return None

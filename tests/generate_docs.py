@@ -53,6 +53,10 @@ def keys(part: Part) -> str:
         {
             "mcpServers": {"one": {"url": "http://127.0.0.1:1/mcp"}},
             "telemetry": {"endpoint": "http://127.0.0.1:4318"},
+            "auth": {
+                "sso": {"issuer": "https://id.example.com", "client_id": "hub", "client_secret": "secret:sso"},
+                "issuers": [{"issuer": "https://id.example.com"}],
+            },
         }
     )
     assert isinstance(bare, Config)
@@ -83,7 +87,7 @@ def _takes(part: Part, key: Key) -> str:
 
 def nested(path: Sequence[str], value: Any) -> Any:
     for name in reversed(path):
-        value = {name: value}
+        value = [value] if name == "[]" else {name: value}
     return value
 
 

@@ -311,6 +311,18 @@ async def test_what_waits_for_a_restart_is_said_and_the_hub_goes_on_as_it_is(wor
     assert (await live.reload("ann")).restart == done.restart  # it is still not in force
 
 
+async def test_roles_are_in_force_at_once_and_where_people_log_in_waits_for_a_restart(world: World) -> None:
+    live = await world.live()
+    auth = "auth: {access_s: 60, roles: {support: {servers: [wiki]}}}\n"
+    world.write(FILE + f"public_url: https://hub.example.com\n{auth}")
+    done = await live.reload("ann")
+    assert "auth.roles: changed" in done.changed
+    assert done.restart == ("public_url changes with a restart", "auth, but for its roles, changes with a restart")
+    assert set(live.config.auth.roles) == {"support"}
+    assert (live.config.auth.access_s, live.config.public_url) == (600, None)
+    assert (await live.reload("ann")).restart == done.restart  # it is still not in force
+
+
 async def test_an_id_that_the_file_takes_is_the_files_from_then_on(world: World) -> None:
     live = await world.live()
     await live.put_server("jira", ENTRY, "ann", None)

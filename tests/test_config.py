@@ -209,7 +209,7 @@ def test_numbers_are_read_as_yaml_1_2_and_texts_keep_their_spelling(write: Write
         ("allowed_origins: [example.com]", "allowed_origins", "no origin"),
         ("limits: {per_caller: {per_minute: 0}}", "limits.per_caller.per_minute", "number from"),
         ("limits: {per_tool: {}}", "limits.per_tool", "known here: per_caller"),
-        ("oauth: {}", "oauth", "single sign-on is not built yet"),
+        ("oauth: {}", "oauth", "is called auth here"),
         ("policy: {}", "policy", "the policy language is not built yet"),
         ("budgets: {}", "budgets", "budgets is not built yet"),
         ("models: {}", "models", "not built yet"),

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.bench import calls, controls, lists, memory, targets, waiting
+from conformance.bench import calls, controls, issued, lists, memory, targets, waiting
 
 Part = Callable[[Path, calls.Size], dict[str, Any]]
 CASES: Final = {case.name: case for case in calls.CASES}
@@ -33,6 +33,7 @@ def _measuring(case: calls.Case) -> Part:
 
 PARTS: Final[Mapping[str, Part]] = {
     **{name: _measuring(case) for name, case in CASES.items()},
+    "issued": lambda folder, size: issued.measure(folder, size.rounds or 20, size.calls or 1000),
     "lists": lambda folder, size: lists.measure(folder),
     "memory": lambda folder, size: memory.measure(folder),
     "slow": lambda folder, size: waiting.slow_tools(folder),
@@ -40,7 +41,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "start": lambda folder, size: waiting.start_up(folder),
     "controls": lambda folder, size: controls.measure(folder, size.rounds or 40, size.calls or 400),
 }
-SHOWN: Final = {"lists": lists.show, "memory": memory.show, "controls": controls.show}
+SHOWN: Final = {"issued": issued.show, "lists": lists.show, "memory": memory.show, "controls": controls.show}
 
 
 def main() -> int:

@@ -95,6 +95,9 @@ def _rest(results: Results) -> str:
         grown = f"{memory['calls_growth']:+.1%} over {memory['calls']:,} calls"
         more = f"{memory['connects_growth']:+.1%} over {memory['connects']:,} clients that came and went"
         lines.append(f"{memory['what'].capitalize()}: {memory['idle_mb']:.0f} MB idle, {grown}, {more}.")
+    if issued := results.get("issued"):
+        more = issued["more_us"]["median"]
+        lines.append(f"A token of the hub's own authorization server beside the local one: {more:+.1f} µs a call.")
     if slow := results.get("slow"):
         lines.append(f"{slow['what']}: {slow['seconds']['median']:.2f} s.")
     if isolation := results.get("isolation"):

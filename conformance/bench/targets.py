@@ -40,6 +40,7 @@ TARGETS: Final = (
     _cpu("legacy-out", "legacy session out, CPU against nginx", 8),
     _cpu("big", "100 KB result, CPU against nginx", 9),
     _cpu("stdio", "stdio server, CPU against nginx", 7),
+    Target("issued", "an issued token beside the local one", ("more_us", "median"), 20, " µs"),
     Target("lists", "tools/list, first after a change", ("cold_ms", "median"), 5, " ms"),
     Target("lists", "tools/list, again", ("repeated_ms",), 0.3, " ms"),
     Target("echo-64", "p99 at concurrency 64 against nginx", ("ratios", "p99_to_nginx", "median"), 2.5, "x"),

@@ -178,8 +178,24 @@ CASES: Final = (
         (),
         "replicas on PostgreSQL and Redis",
     ),
-    Case(29, "the identity provider is down", "valid tokens go on; new logins are told", (), "single sign-on"),
-    Case(30, "keys of the identity provider change, or unknown ones flood in", "one refetch", (), "single sign-on"),
+    Case(
+        29,
+        "the identity provider is down",
+        "valid tokens go on; new logins are told",
+        (
+            "tests/identity/test_jwks.py::test_tokens_of_an_issuer_that_is_down_are_good_for_a_day_and_new_keys_are_not",
+            "tests/identity/test_jwks.py::test_discovered_addresses_hold_while_the_issuer_is_away",
+        ),
+    ),
+    Case(
+        30,
+        "keys of the identity provider change, or unknown ones flood in",
+        "one refetch",
+        (
+            "tests/identity/test_jwks.py::test_a_flood_of_unknown_keys_is_one_fetch_in_half_a_minute",
+            "tests/identity/test_jwks.py::test_a_new_key_is_found_when_it_signs_and_the_old_one_goes_when_it_is_withdrawn",
+        ),
+    ),
     Case(
         31,
         "a certificate that is expired, of another host or signed by itself",

@@ -9,6 +9,7 @@ from typing import Final
 
 from conformance.requirements import (
     authorization,
+    authorization_server,
     features,
     http_modern,
     lists,
@@ -20,5 +21,8 @@ from conformance.requirements import (
 )
 from conformance.requirements.row import Requirement
 
-TOPICS: Final = (messages, http_modern, sessions, stdio, patterns, rounds, features, lists, authorization)
+TOPICS: Final = (
+    *(messages, http_modern, sessions, stdio, patterns, rounds, features, lists),
+    *(authorization, authorization_server),
+)
 REQUIREMENTS: Final[tuple[Requirement, ...]] = tuple(row for topic in TOPICS for row in topic.ROWS)

@@ -1,4 +1,4 @@
-"""Authorization: the hub as a resource server with tokens of its own, and as a client with configured credentials."""
+"""Authorization: the hub as a resource server, and as a client with configured credentials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from conformance.requirements.row import Requirement, deferred, tested
 
 _AUTH: Final = "2026-07-28 basic/authorization"
 _OUTBOUND: Final = "The hub sends the credential of a server's entry and starts no OAuth flow yet."
-_INBOUND: Final = "The hub takes local tokens and its own keys; tokens of an identity provider are not taken yet."
 
 ROWS: Final[tuple[Requirement, ...]] = (
     tested(
@@ -31,19 +30,103 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "tests/edge/test_http.py::test_a_challenge_names_the_realm_and_the_scope",
         "tests/identity/test_authenticate.py::test_any_doubt_is_nobody",
         "tests/e2e/test_contract_verbs.py::test_expires_30d_is_kept_and_an_expired_key_is_refused",
+        "tests/edge/test_admission.py::test_a_wrong_token_is_called_invalid_and_a_missing_one_is_not",
+    ),
+    tested(
+        "auth.no-open-route",
+        f"{_AUTH}#access-token-usage",
+        "No route answers without a token but those that are open on purpose, however its path is written.",
+        "tests/admin/test_crawler.py::test_no_route_but_the_open_ones_answers_without_a_token",
+        "tests/admin/test_crawler.py::test_no_other_spelling_of_a_path_is_let_in",
+        "tests/edge/oauth/test_programs.py::test_which_paths_are_the_login_pages",
+        "tests/e2e/test_login_attacks.py::test_check_1_no_route_of_the_hub_opens_without_a_token_beside_health_metadata_and_login",
+        "tests/e2e/test_login_attacks.py::test_badhost_no_way_of_writing_a_path_gets_round_the_token",
+        "tests/test_assembly_login.py::test_check_1_every_route_but_health_and_those_of_the_login_app_needs_a_token",
+        "tests/test_assembly_login.py::test_check_1_no_route_of_the_login_app_tells_a_stranger_who_there_is_or_takes_a_form",
+    ),
+    tested(
+        "auth.token-validated",
+        f"{_AUTH}#token-handling",
+        "A token with a wrong issuer, audience, time, type, algorithm, signature or header is refused.",
+        "tests/identity/oauth/test_verifier.py::test_check_2_wrong_claims_are_refused",
+        "tests/identity/oauth/test_verifier.py::"
+        "test_check_2_cve_2025_59420_a_header_that_is_not_the_hubs_own_is_refused",
+        "tests/identity/oauth/test_verifier.py::test_check_2_an_embedded_key_is_not_believed",
+        "tests/identity/oauth/test_verifier.py::test_check_2_hs256_with_the_public_key_as_secret_is_refused",
+        "tests/identity/oauth/test_verifier.py::test_check_2_another_algorithm_is_refused",
+        "tests/identity/oauth/test_verifier.py::test_check_2_cve_2026_28802_no_signature_is_no_signature",
+        "tests/identity/oauth/test_verifier.py::test_a_token_altered_anywhere_is_refused",
+        "tests/identity/test_own_bearers.py::test_a_refresh_token_is_no_access_token_and_is_shown_to_nobody",
+        "tests/e2e/test_login_attacks.py::test_check_2_a_token_that_was_altered_anywhere_opens_nothing",
+    ),
+    tested(
+        "auth.other-issuers",
+        f"{_AUTH}/authorization-server-discovery#authorization-server-location",
+        "Tokens of configured issuers are taken by their keys or by introspection, for the addresses that they name.",
+        "tests/identity/test_issuers.py::test_a_good_token_is_the_person_it_names",
+        "tests/identity/test_issuers.py::test_a_token_for_one_address_is_good_for_nothing_at_its_siblings",
+        "tests/identity/test_issuers.py::test_a_token_for_somebody_else_is_refused",
+        "tests/identity/test_issuers.py::test_the_issuers_public_key_is_no_secret_to_sign_with",
+        "tests/identity/test_jwks.py::test_a_flood_of_unknown_keys_is_one_fetch_in_half_a_minute",
+        "tests/identity/test_introspection.py::test_an_answer_that_is_none_lets_nobody_in",
+        "tests/e2e/oauth_sso/test_sso.py::test_a_token_of_the_company_opens_the_hub_directly",
+    ),
+    tested(
+        "auth.error-denies",
+        f"{_AUTH}#token-handling",
+        "An error or a delay inside authentication lets nobody in, and nobody in as somebody else.",
+        "tests/identity/test_bearers.py::test_an_error_inside_authentication_lets_nobody_in",
+        "tests/identity/test_bearers.py::test_an_answer_that_is_no_verified_principal_lets_nobody_in",
+        "tests/identity/test_bearers.py::test_a_401_of_the_issuer_makes_no_anonymous_principal",
+        "tests/identity/test_bearers.py::test_a_verification_that_takes_too_long_lets_nobody_in",
+        "tests/test_assembly_login.py::test_check_4_whatever_fails_while_a_caller_is_admitted_nobody_is_let_in",
+        "tests/test_assembly_login.py::test_check_4_what_is_no_principal_is_nobody",
+        "tests/test_assembly_login.py::test_check_4_a_connection_that_was_served_before_is_not_when_admission_fails",
     ),
     tested(
         "auth.403",
         f"{_AUTH}#scope-challenge-handling",
-        "A token without the scope is 403 `insufficient_scope` with the scope that is needed.",
+        "A token without the scope is 403 `insufficient_scope` with every scope that is needed, and where to get it.",
+        "tests/edge/test_admission.py::test_the_challenge_names_where_tokens_are_to_be_had_and_every_scope_of_a_call",
         "tests/edge/test_http.py::test_a_challenge_names_the_realm_and_the_scope",
         "tests/admin/test_crawler.py::test_no_operation_serves_a_caller_without_its_scope",
+    ),
+    tested(
+        "auth.scope-hierarchy",
+        f"{_AUTH}#step-up-authorization-flow",
+        "A broader scope implies narrower ones, narrowing scopes narrow, and no role or scope widens another.",
+        "tests/identity/test_roles.py::test_scopes_narrow_as_keys_do_and_what_is_malformed_never_widens",
+        "tests/identity/oauth/test_scopes.py::test_whatever_is_within_reaches_no_more_by_the_judgement_of_calls",
+        "tests/identity/oauth/test_authorize.py::test_admin_scopes_are_given_only_where_a_role_has_them",
+        "tests/e2e/test_login_attacks.py::test_check_5_scopes_narrow_what_the_role_allows_and_never_widen_it",
+        "tests/e2e/test_login_attacks.py::test_litellm_chain_a_member_gets_no_admin_scope_at_authorize",
+        "tests/e2e/test_login_attacks.py::test_litellm_chain_what_was_narrowed_is_not_widened_again",
+    ),
+    tested(
+        "auth.scope-at-the-call",
+        f"{_AUTH}#token-handling",
+        "What a credential does not reach is neither listed nor callable, and answers like what does not exist.",
+        "tests/properties/test_list_is_call.py::test_listed_if_and_only_if_callable_and_hidden_reads_like_never",
+        "tests/identity/oauth/test_verifier.py::test_the_principal_is_the_users_within_scopes_and_roles",
+        "tests/identity/test_roles.py::test_only_roles_with_the_scope_reach_anything",
+        "tests/e2e/test_login_attacks.py::test_checks_5_and_6_a_role_shows_and_calls_what_it_names_and_nothing_else",
+        "tests/e2e/test_login_changes.py::test_roles_of_the_file_reach_exactly_what_they_say",
+    ),
+    tested(
+        "auth.scope-challenged",
+        f"{_AUTH}#scope-selection-strategy",
+        "The 401 names the scope that calls need, and the metadata the same; `offline_access` is in neither.",
+        "tests/edge/test_http.py::test_a_challenge_names_the_realm_and_the_scope",
+        "tests/identity/test_resources.py::test_the_document_says_what_clients_need_and_no_more",
+        "tests/identity/oauth/test_authorize.py::test_offline_access_is_accepted_and_means_nothing",
     ),
     tested(
         "auth.no-passthrough",
         f"{_AUTH}#access-token-privilege-restriction",
         "A client's token never goes downstream.",
         "tests/e2e/test_contract_build.py::test_the_clients_token_and_hop_metadata_never_go_downstream",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_reaches_a_server",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_stands_in_the_environment_of_a_server",
     ),
     tested(
         "auth.own-credential-downstream",
@@ -73,6 +156,10 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "Keys are stored as hashes; no secret is in any log, database, answer or error.",
         "tests/identity/test_authenticate.py::test_a_stored_hash_opens_nothing",
         "tests/e2e/test_contract_operations.py::test_no_secret_is_in_any_log_database_answer_or_error",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_stands_in_the_log_files",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_stands_in_the_audit_log",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_stands_in_clear_in_any_file_of_the_hub",
+        "tests/e2e/test_login_canary.py::test_check_7_no_part_of_a_login_stands_in_clear_in_a_backup",
     ),
     tested(
         "auth.stdio",
@@ -88,13 +175,38 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "tests/downstream/test_h1_pool.py::test_certificate_of_another_is_refused",
         "tests/downstream/test_h1_pool.py::test_trusted_certificate_of_the_right_name_is_talked_to",
     ),
-    deferred(
+    tested(
         "auth.protected-resource-metadata",
-        f"{_AUTH}/authorization-server-discovery",
-        "The hub publishes RFC 9728 metadata and names it in its challenge.",
-        _INBOUND,
+        f"{_AUTH}/authorization-server-discovery#protected-resource-metadata-discovery-requirements",
+        "Each endpoint has its RFC 9728 metadata, at the root and by its path, and its challenge names it.",
+        "tests/edge/oauth/test_programs.py::test_metadata_of_each_resource_stands_at_its_root_and_at_its_path",
+        "tests/edge/oauth/test_programs.py::test_metadata_of_what_is_not_there_is_a_404_for_programs",
+        "tests/edge/test_admission.py::test_the_challenge_names_where_tokens_are_to_be_had_and_every_scope_of_a_call",
+        "tests/identity/test_resources.py::test_the_document_says_what_clients_need_and_no_more",
     ),
-    deferred("auth.audience", f"{_AUTH}#token-handling", "Tokens issued for another resource are refused.", _INBOUND),
+    tested(
+        "auth.metadata-from-configuration",
+        f"{_AUTH}/authorization-server-discovery#authorization-server-location",
+        "Metadata names configured addresses: `Host` chooses among them and is never quoted.",
+        "tests/edge/oauth/test_programs.py::test_metadata_names_configured_addresses_whatever_host_says",
+        "tests/edge/oauth/test_programs.py::test_metadata_names_the_configured_address_that_was_called",
+        "tests/identity/test_resources.py::test_whatever_host_says_the_answer_is_one_of_ours",
+        "tests/e2e/test_login_attacks.py::test_check_18_what_a_caller_says_of_the_hubs_name_is_never_repeated",
+        "tests/e2e/test_login_attacks.py::test_check_17_metadata_names_configured_addresses_whatever_allowed_host_is_said",
+        "tests/e2e/test_login_changes.py::test_a_public_url_is_what_metadata_tokens_and_pages_name",
+    ),
+    tested(
+        "auth.audience",
+        f"{_AUTH}/security-considerations#token-audience-binding-and-validation",
+        "A token is good at the one endpoint it was issued for, and at no sibling and not for the admin API.",
+        "tests/identity/oauth/test_verifier.py::test_check_3_a_token_is_good_at_its_own_endpoint_only",
+        "tests/identity/oauth/test_verifier.py::test_check_3_a_token_for_the_admin_api_is_good_at_no_endpoint",
+        "tests/identity/oauth/test_verifier.py::test_check_3_a_token_for_an_endpoint_that_is_gone_is_refused",
+        "tests/edge/test_admission.py::test_a_token_for_one_resource_opens_no_sibling",
+        "tests/identity/test_own_bearers.py::test_a_login_opens_the_endpoint_it_was_for_and_no_other",
+        "tests/e2e/test_login_attacks.py::test_check_3_a_token_for_one_endpoint_opens_no_other_and_not_the_admin_api",
+        "tests/e2e/test_login_attacks.py::test_check_3_a_token_of_the_admin_api_opens_the_admin_api_alone",
+    ),
     deferred(
         "auth.client.discovery",
         f"{_AUTH}/authorization-server-discovery",

@@ -28,6 +28,7 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "A foreign `Host` is refused: a rebound name reaches nothing.",
         "tests/e2e/test_contract_build.py::test_a_foreign_host_is_refused",
         "tests/edge/test_origins.py::test_a_foreign_or_malformed_host_is_not_allowed",
+        "tests/e2e/test_login_attacks.py::test_check_17_docker_cve_2025_64443_a_foreign_host_gets_no_page_no_metadata_and_no_echo",
     ),
     tested(
         "http.authentication",

@@ -67,6 +67,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         logger.propagate = True
         # start-up chatter is no news, nor is one line for each request that strangers garble: they could fill a disk
         logger.setLevel(logging.WARNING if name == "asyncio" else logging.ERROR)
+    logging.getLogger("authlib").setLevel(logging.INFO)  # at debug it tells the tokens it makes
     logging.captureWarnings(True)
 
 

@@ -22,7 +22,7 @@ from hub.downstream.shelf import Changed
 
 log = logging.getLogger(__name__)
 
-SETTLE_S: Final = 1.0
+SETTLE_S: Final = 3.0
 PROBE_S: Final = 45.0  # longer than a connect and an initialize together may take
 
 ROW: Final[Json] = answered(

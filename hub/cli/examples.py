@@ -86,6 +86,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("mcp-hub users add bob --group ops --email bob@example.com", "a member, in a group"),
         ("mcp-hub users add ci --password-stdin < password.txt", "takes the password from standard input"),
     ),
+    "users invite": (("mcp-hub users invite", "open the link, and choose a name and a password"),),
     "users list": (("mcp-hub users list", "names, states, roles and groups"),),
     "users show": (("mcp-hub users show ada", "all about one, but the password"),),
     "users passwd": (

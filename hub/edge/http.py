@@ -153,7 +153,11 @@ class HubApp:
         """A POST to an MCP route with a head that was judged before. Who calls, and where, is asked each time."""
         judged: _Judged = head.judged
         ports = self._ports
-        who = ports.authenticator.verify(judged.token, "mcp")
+        try:
+            who = ports.authenticator.verify(judged.token, "mcp")
+        except Exception:
+            await self._broken(head.scope, cycle.send)
+            return
         endpoint = ports.endpoints.get(judged.name)
         if (
             who is None

@@ -20,11 +20,14 @@ from starlette.routing import Route
 from hub.core.ports import Journal
 from hub.edge import oauth_programs as programs
 from hub.edge.browser import Browsers
+from hub.edge.oauth_account import AccountPages
 from hub.edge.oauth_consent import ConsentPages
+from hub.edge.oauth_device import DevicePages
 from hub.edge.oauth_login import LoginPages, WelcomePages
 from hub.edge.oauth_pages import error, style
 from hub.edge.oauth_parked import Waiting
-from hub.edge.oauth_ports import Addresses, Desk, People, Server
+from hub.edge.oauth_ports import Addresses, Desk, People, Server, SignOn
+from hub.edge.oauth_sso import SsoPages
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +44,45 @@ def oauth_app(
     journal: Journal,
     *,
     secure: bool,
+    sso: SignOn | None = None,
     clock: Callable[[], float] = time,
 ) -> Starlette:
-    """Everything that `is_ours`. `secure`: people reach the hub by https."""
+    """Everything that `is_ours`. `secure`: people reach the hub by https. `sso`: they may log in there too."""
     browsers = Browsers(secure=secure, clock=clock)
     users.watch(browsers.end_user)
-    desk = Desk(server, users, resources, journal, browsers, Waiting(clock), clock)
+    desk = Desk(server, users, resources, journal, browsers, Waiting(clock), clock, sso)
     consent, login, welcome = ConsentPages(desk), LoginPages(desk), WelcomePages(desk)
+    account, device = AccountPages(desk), DevicePages(desk)
     routes = [
         *_page("/oauth/authorize", consent.authorize),
         *_page("/oauth/login", login.show, login.log_in),
         *_page("/oauth/consent", consent.show, consent.answer),
         *_page("/oauth/welcome", welcome.show, welcome.make),
         *_page("/oauth/logout", None, login.log_out),
+        *_page("/oauth/device", device.show, device.typed),
+        *_page("/oauth/device/consent", device.consent, device.answer),
+        *_page("/oauth/account", account.show),
+        *_page("/oauth/account/end", None, account.end),
+        *_page("/oauth/account/end-all", None, account.end_all),
+        *_page("/oauth/account/codes", None, account.codes),
+        *_page("/oauth/account/codes/confirm", None, account.confirm),
+        *_page("/oauth/account/codes/remove", None, account.remove),
+        *_page("/oauth/account/password", None, account.password),
         Route("/oauth/style.css", style),
         *(_program(route) for route in programs.routes(server, resources)),
     ]
+    if sso is not None:
+        pages = SsoPages(desk, sso)
+        routes += [*_page("/oauth/sso", pages.begin), *_page("/oauth/sso/callback", pages.callback)]
+    return _app(routes)
+
+
+def resource_app(resources: Addresses) -> Starlette:
+    """Of a hub where nobody logs in: only what says whose tokens open it (RFC 9728)."""
+    return _app([_program(route) for route in programs.protected_routes(resources)])
+
+
+def _app(routes: list[Route]) -> Starlette:
     app = Starlette(routes=routes, exception_handlers={HTTPException: _nowhere})
     app.router.redirect_slashes = False  # to an address made of the caller's own Host
     return app

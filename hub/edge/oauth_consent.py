@@ -17,11 +17,11 @@ from hub.edge.logins import network_of
 from hub.edge.oauth_forms import address_of, query_of
 from hub.edge.oauth_login import answered, is_login_needed, is_too_old, lost, own_form, parked_of, standing
 from hub.edge.oauth_pages import error, page, to
-from hub.edge.oauth_parked import Parked
+from hub.edge.oauth_parked import CONSENT, Parked
 from hub.edge.oauth_ports import Desk
 from hub.identity.oauth.asked import Login, SentBack, Unfit, Wish
 
-_ANSWERS: Final = ("allow", "deny")
+ANSWERS: Final = ("allow", "deny")
 _RUNNING: Final = frozenset({"javascript", "data", "vbscript", "file", "blob", "about"})
 
 
@@ -51,8 +51,8 @@ class ConsentPages:
     async def show(self, request: Request) -> Response:
         desk = self._desk
         visit = desk.browsers.visit(request.cookies)
-        parked = parked_of(desk, visit, dict(query_of(request) or []).get("w", ""))
-        if parked is None or parked.location is not None:
+        parked = parked_of(desk, visit, dict(query_of(request) or []).get("w", ""), CONSENT)
+        if parked is None or parked.wish is None or parked.location is not None:
             return lost() if parked is None else answered(parked)
         login = standing(desk, visit)
         if login is None or is_login_needed(desk, parked, login):
@@ -79,10 +79,10 @@ class ConsentPages:
         fields = await own_form(desk, request, visit)
         if isinstance(fields, Response):
             return fields
-        parked = parked_of(desk, visit, fields.get("w", ""))
+        parked = parked_of(desk, visit, fields.get("w", ""), CONSENT)
         if parked is None:
             return lost()
-        if fields.get("answer") not in _ANSWERS:
+        if fields.get("answer") not in ANSWERS:
             return to(f"/oauth/consent?w={parked.id}", visit)
         async with parked.busy:  # of two clicks, the second one finds the first one's answer
             if parked.location is None:
@@ -95,8 +95,8 @@ class ConsentPages:
     async def _decide(self, visit: Visit, parked: Parked, is_allowed: bool) -> str | None:
         """Where the answer goes; None: who answers is not who was asked, or not any more."""
         desk, wish = self._desk, parked.wish
-        login = self._asked(visit, parked)
-        if login is None:
+        login = asked(desk, visit, parked)
+        if login is None or wish is None:
             return None
         detail = {
             "act": "consent.allow" if is_allowed else "consent.deny",
@@ -110,22 +110,23 @@ class ConsentPages:
         await desk.journal.event("auth", f"user:{login.user.name}", "done", None, detail)
         if not is_allowed:
             return _checked(wish, desk.server.refused(wish))
-        login = self._asked(visit, parked)  # it may have ended while the log was written
+        login = asked(desk, visit, parked)  # it may have ended while the log was written
         return None if login is None else _checked(wish, await desk.server.granted(wish, login, wish.scopes))
-
-    def _asked(self, visit: Visit, parked: Parked) -> Login | None:
-        """The login that the consent page was shown to, if it stands and is fresh enough."""
-        login = standing(self._desk, visit)
-        if login is None or parked.browser != visit.key or parked.shown_to != login.user.id:
-            return None
-        return None if is_login_needed(self._desk, parked, login) else login
 
     def _back(self, parked: Parked) -> Response:
         location = parked.again(self._desk.clock())
-        if location is None:
+        if location is None or parked.wish is None:
             return answered(parked)
         place, app = words.place_of(parked.wish.redirect_uri), words.name_of(parked.wish.client)
         return page("back", None, location=location, place=place, app=app)
+
+
+def asked(desk: Desk, visit: Visit, parked: Parked) -> Login | None:
+    """The login that the consent page was shown to, if it stands and is fresh enough."""
+    login = standing(desk, visit)
+    if login is None or parked.browser != visit.key or parked.shown_to != login.user.id:
+        return None
+    return None if is_login_needed(desk, parked, login) else login
 
 
 def _checked(wish: Wish, location: str) -> str:

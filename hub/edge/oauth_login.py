@@ -20,12 +20,12 @@ from hub.identity.oauth.asked import Login, Wish
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _NAME_LENGTH: Final = 128
-_PASSWORD_LENGTH: Final = 1024  # the rule for new ones is stricter; this bounds what is hashed
+PASSWORD_LENGTH: Final = 1024  # the rule for new ones is stricter; this bounds what is hashed
 _CODE_LENGTH: Final = 128
 
 _WRONG: Final = "That name and password do not go together. Check both and try again."
 _OTP_WRONG: Final = "That code is not the right one. Wait for the next code of your app and type it here."
-_APART: Final = "The two passwords are not the same. Type both again."
+APART: Final = "The two passwords are not the same. Type both again."
 
 
 class LoginPages:
@@ -39,14 +39,17 @@ class LoginPages:
         parked = parked_of(desk, visit, query.get("w", ""))
         if parked is None or parked.location is not None:
             return lost() if parked is None else answered(parked)
-        if not desk.users.any():
+        if desk.sso is None and not desk.users.any():
             return page("nobody", visit, w=parked.id)
         login = standing(desk, visit)
         if login is not None and not is_login_needed(desk, parked, login):
-            return to(f"/oauth/consent?w={parked.id}", visit)
+            return to(f"{parked.then}?w={parked.id}", visit)
         if "again" in query:
             parked.half = None
-        return self._page(visit, parked)
+        elif desk.sso is not None and not desk.sso.password_login:
+            # by a page and no redirect: what led here may have been a form, and Chromium holds those to form-action
+            return page("onward", visit, w=parked.id, sso=desk.sso.title)
+        return self._page(visit, parked, again="again" in query)
 
     async def log_in(self, request: Request) -> Response:
         desk = self._desk
@@ -60,12 +63,14 @@ class LoginPages:
             return to(f"/oauth/login?w={fields['w']}") if _ID.fullmatch(fields.get("w", "")) else lost()
         if parked.location is not None:
             return answered(parked)
+        if desk.sso is not None and not desk.sso.password_login:
+            return to(f"/oauth/login?w={parked.id}", visit)
         found = await self._check(parked, fields, address_of(request))
         if found is None:
             return self._page(visit, parked, 400, error="Type your name and your password.")
         if not isinstance(found, Login):
             return await self._failed(visit, parked, found, address_of(request), fields.get("name", ""))
-        return await self._logged_in(visit, parked, found, address_of(request))
+        return await logged_in(desk, visit, parked, found, address_of(request))
 
     async def log_out(self, request: Request) -> Response:
         desk = self._desk
@@ -78,7 +83,8 @@ class LoginPages:
         parked = parked_of(desk, after, fields.get("w", ""))
         if parked is None:
             return page("out", after)
-        return to(f"/oauth/login?w={parked.id}", after)
+        again = "" if desk.sso is None else "&again=1"  # else the provider logs the same person in unasked
+        return to(f"/oauth/login?w={parked.id}{again}", after)
 
     async def _check(self, parked: Parked, fields: dict[str, str], address: str) -> Login | NotIn | None:
         """None: nothing was typed. The one-time code goes with the password that was typed before it."""
@@ -89,27 +95,17 @@ class LoginPages:
         name, password = fields.get("name", "").strip(), fields.get("password", "")
         if not name or not password:
             return None
-        found = await self._desk.users.check(name[:_NAME_LENGTH], password[:_PASSWORD_LENGTH], None, address)
+        found = await self._desk.users.check(name[:_NAME_LENGTH], password[:PASSWORD_LENGTH], None, address)
         is_half = not isinstance(found, Login) and found.kind == "otp_needed"
         parked.half = Half(name, password, now + HALF_S) if is_half else None
         return found
-
-    async def _logged_in(self, visit: Visit, parked: Parked, login: Login, address: str) -> Response:
-        desk = self._desk
-        detail = {"act": "login", "address": address, "strength": login.strength, "client": parked.wish.client.id}
-        # before any wait, so that an end of this user's access ends it; the browser learns its cookie after the log
-        after = desk.browsers.log_in(visit, login)
-        await desk.journal.event("auth", f"user:{login.user.name}", "done", None, detail)
-        desk.waiting.move(visit.key, after.key)
-        parked.browser, parked.shown_to, parked.half, parked.is_fresh = after.key, None, None, True
-        return to(f"/oauth/consent?w={parked.id}", after)
 
     async def _failed(self, visit: Visit, parked: Parked, found: NotIn, address: str, name: str) -> Response:
         if found.kind == "otp_needed":
             return self._page(visit, parked)
         if found.kind == "wait":
             wait_s = max(1, ceil(found.wait_s))
-            told = f"Too many attempts. Wait {_span(wait_s)}, then try again."
+            told = f"Too many attempts. Wait {span(wait_s)}, then try again."
             return self._page(visit, parked, 429, error=told, headers={"retry-after": str(wait_s)})
         is_code = found.kind == "otp_wrong"
         row = self._desk.users.find(parked.half.name if is_code and parked.half else name.strip()[:_NAME_LENGTH])
@@ -128,14 +124,18 @@ class LoginPages:
         *,
         error: str = "",
         name: str = "",
+        again: bool = False,
         headers: dict[str, str] | None = None,
     ) -> Response:
         half = parked.half
         if half is not None and self._desk.clock() >= half.until:
             half = parked.half = None
         template = "login" if half is None else "otp"
-        shown = {"w": parked.id, "error": error, "name": name if half is None else half.name}
-        return page(template, visit, status, headers, app=words.name_of(parked.wish.client), **shown)
+        sso = self._desk.sso
+        shown = {"w": parked.id, "error": error, "name": name if half is None else half.name, "again": again}
+        shown |= {"sso": "" if sso is None else sso.title, "own": sso is None or sso.password_login}
+        app = "" if parked.wish is None else words.name_of(parked.wish.client)
+        return page(template, visit, status, headers, app=app, **shown)
 
 
 class WelcomePages:
@@ -160,11 +160,11 @@ class WelcomePages:
         code, name, password = (fields.get(field, "") for field in ("code", "name", "password"))
         name = name.strip()[:_NAME_LENGTH]
         if password != fields.get("again", ""):
-            return self._page(visit, code, 400, _APART, name)
+            return self._page(visit, code, 400, APART, name)
         try:
-            row = await desk.users.accept(code[:_CODE_LENGTH], name, password[:_PASSWORD_LENGTH])
+            row = await desk.users.accept(code[:_CODE_LENGTH], name, password[:PASSWORD_LENGTH])
         except ValueError as exc:
-            return self._page(visit, code, 400, _sentence(str(exc)), name)
+            return self._page(visit, code, 400, sentence(str(exc)), name)
         detail = {"act": "users.first", "address": address_of(request)}
         try:
             await desk.journal.event("auth", f"user:{row.name}", "done", None, detail)
@@ -179,8 +179,23 @@ class WelcomePages:
         return page("welcome", visit, status, code=code[:_CODE_LENGTH], error=error, name=name)
 
 
-def parked_of(desk: Desk, visit: Visit, id: str) -> Parked | None:
-    return desk.waiting.find(id, visit.key) if _ID.fullmatch(id) else None
+async def logged_in(desk: Desk, visit: Visit, parked: Parked, login: Login, address: str) -> Response:
+    """The user is logged in with this browser, for what it waits for."""
+    detail = {"act": "login", "address": address, "strength": login.strength}
+    if parked.wish is not None:
+        detail["client"] = parked.wish.client.id
+    # before any wait, so that an end of this user's access ends it; the browser learns its cookie after the log
+    after = desk.browsers.log_in(visit, login)
+    await desk.journal.event("auth", f"user:{login.user.name}", "done", None, detail)
+    desk.waiting.move(visit.key, after.key)
+    parked.browser, parked.shown_to, parked.half, parked.is_fresh = after.key, None, None, True
+    return to(f"{parked.then}?w={parked.id}", after)
+
+
+def parked_of(desk: Desk, visit: Visit, id: str, then: str | None = None) -> Parked | None:
+    """What waits under this id for this browser; with `then`, only for that page."""
+    parked = desk.waiting.find(id, visit.key) if _ID.fullmatch(id) else None
+    return parked if parked is None or then in (None, parked.then) else None
 
 
 def standing(desk: Desk, visit: Visit) -> Login | None:
@@ -193,7 +208,8 @@ def standing(desk: Desk, visit: Visit) -> Login | None:
 
 def is_login_needed(desk: Desk, parked: Parked, login: Login) -> bool:
     """Whether the client asked for more than the login that stands: one made for this wish always does."""
-    return not parked.is_fresh and is_too_old(parked.wish, login, desk.clock())
+    wish = parked.wish
+    return wish is not None and not parked.is_fresh and is_too_old(wish, login, desk.clock())
 
 
 def is_too_old(wish: Wish, login: Login, now: float) -> bool:
@@ -230,7 +246,7 @@ def lost() -> Response:
 
 
 def answered(parked: Parked) -> Response:
-    return page("answered", None, app=words.name_of(parked.wish.client))
+    return page("answered", None, app="" if parked.wish is None else words.name_of(parked.wish.client))
 
 
 def _settled() -> Response:
@@ -242,11 +258,11 @@ def _settled() -> Response:
     )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _span(seconds: int) -> str:
+def span(seconds: int) -> str:
     if seconds < 60:
         return "1 second" if seconds == 1 else f"{seconds} seconds"
     minutes = ceil(seconds / 60)

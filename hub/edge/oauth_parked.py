@@ -1,4 +1,7 @@
-"""Authorization requests that wait for a person: each bound to the browser that brought it, each answered once."""
+"""What waits for a person to log in: requests of clients, each answered once, and pages of the hub's own.
+
+Each is bound to the browser that brought it. Where a login leads is said by whoever parks, and by no request.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from time import time
 from typing import Final
 
 from hub.identity.oauth.asked import Wish
+from hub.identity.oauth.device import Asked
+from hub.identity.oauth.sso import Begun
 
+CONSENT: Final = "/oauth/consent"
 WAIT_S: Final = 600.0  # for the person
 MOST: Final = 4_000
 HALF_S: Final = 180.0  # between the password and the one-time code
@@ -30,12 +36,15 @@ class Half:
 @dataclass(slots=True, eq=False)
 class Parked:
     id: str
-    wish: Wish
+    wish: Wish | None  # None: nobody asks but the person, for a page
     browser: str  # Visit.key; follows the browser to its new cookie
     network: str  # where it came from
     at: float
+    then: str = CONSENT  # the page of ours that comes after the login
+    device: Asked | None = None  # whose wish it is, if it is one of a program without a browser
     is_fresh: bool = False  # somebody logged in for this very wish
     half: Half | None = None
+    sso: Begun | None = field(default=None, repr=False)  # the login at the provider that this browser is on its way to
     shown_to: str | None = None  # id of the user whose consent page it is
     location: str | None = field(default=None, repr=False)  # the answer; holds the code
     answered_at: float = 0.0
@@ -51,11 +60,13 @@ class Waiting:
         self._clock, self._most = clock, most
         self._parked: dict[str, Parked] = {}  # the oldest first
 
-    def park(self, wish: Wish, browser: str, network: str) -> Parked:
+    def park(
+        self, wish: Wish | None, browser: str, network: str, then: str = CONSENT, device: Asked | None = None
+    ) -> Parked:
         self._sweep()
         if len(self._parked) >= self._most:
             self._make_room()
-        found = Parked(secrets.token_urlsafe(16), wish, browser, network, self._clock())
+        found = Parked(secrets.token_urlsafe(16), wish, browser, network, self._clock(), then, device)
         self._parked[found.id] = found
         return found
 

@@ -21,7 +21,14 @@ from hub.wire import jsonrpc
 PROTECTED: Final = "/.well-known/oauth-protected-resource"
 SERVERS: Final = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 
-PATHS: Final = ("/oauth/jwks", "/oauth/token", "/oauth/revoke", "/oauth/register", "/oauth/introspect")
+PATHS: Final = (
+    "/oauth/jwks",
+    "/oauth/token",
+    "/oauth/revoke",
+    "/oauth/register",
+    "/oauth/introspect",
+    "/oauth/device_authorization",
+)
 
 _OPEN: Final = {"access-control-allow-origin": "*", "access-control-expose-headers": "WWW-Authenticate, Retry-After"}
 _PREFLIGHT: Final = {
@@ -41,7 +48,7 @@ _FAULTS: Final = {  # RFC 6749 section 5.2 has one word for all of them
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
-FormHandler = Callable[[Pairs, str | None], Awaitable[Reply]]
+FormHandler = Callable[[Pairs, str | None, Request], Awaitable[Reply]]
 
 
 def routes(server: Server, resources: Addresses) -> list[Route]:
@@ -64,16 +71,27 @@ def routes(server: Server, resources: Addresses) -> list[Route]:
             return _fault(status, "invalid_client_metadata", words)
         return _reply(await server.register(body, address_of(request)))
 
+    async def device(form: Pairs, basic: str | None, request: Request) -> Reply:
+        return await server.device_authorization(form, basic, address_of(request))
+
     return [
-        *_both(PROTECTED, "GET", _protected(resources)),
-        *_both(PROTECTED + "/{path:path}", "GET", _protected(resources)),
+        *protected_routes(resources),
         *(route for path in SERVERS for route in _both(path, "GET", metadata)),
         *(route for path in SERVERS for route in _both(path + "/{path:path}", "GET", metadata_at)),
         *_both("/oauth/jwks", "GET", jwks),
-        *_both("/oauth/token", "POST", _form(server.token)),
-        *_both("/oauth/revoke", "POST", _form(server.revoke)),
+        *_both("/oauth/token", "POST", _form(lambda form, basic, _: server.token(form, basic))),
+        *_both("/oauth/revoke", "POST", _form(lambda form, basic, _: server.revoke(form, basic))),
+        *_both("/oauth/device_authorization", "POST", _form(device)),
         *_both("/oauth/register", "POST", register),
-        Route("/oauth/introspect", _form(server.introspect, {}), methods=["POST"]),  # for servers, no page's affair
+        # for servers, no page's affair
+        Route("/oauth/introspect", _form(lambda form, basic, _: server.introspect(form, basic), {}), methods=["POST"]),
+    ]
+
+
+def protected_routes(resources: Addresses) -> list[Route]:
+    return [
+        *_both(PROTECTED, "GET", _protected(resources)),
+        *_both(PROTECTED + "/{path:path}", "GET", _protected(resources)),
     ]
 
 
@@ -125,7 +143,7 @@ def _form(answer: FormHandler, headers: Mapping[str, str] = _OPEN) -> Handler:
         if isinstance(form, str):
             status, words = _FAULTS[form]
             return _fault(status, "invalid_request", words, headers)
-        return _reply(await answer(form, request.headers.get("authorization")), headers)
+        return _reply(await answer(form, request.headers.get("authorization"), request), headers)
 
     return handle
 

@@ -109,9 +109,13 @@ def rights_of(scopes: tuple[str, ...]) -> tuple[Right, ...]:
 
 def endpoint_of(wish: Wish, resources: Addresses) -> str:
     """Which door of the hub the tokens open."""
-    if resources.is_admin(wish.resource):
+    return door_of(wish.resource, resources)
+
+
+def door_of(resource: str, resources: Addresses) -> str:
+    if resources.is_admin(resource):
         return "its administration"
-    name = resources.endpoint_of(wish.resource)
+    name = resources.endpoint_of(resource)
     return f"its endpoint “{name}”" if name else "its main endpoint"
 
 

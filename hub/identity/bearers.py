@@ -117,6 +117,11 @@ class Bearers:
             del self._known[digest]
         return len(gone)
 
+    def forget_all(self) -> None:
+        """As `forget`, of every token: what is made of verified claims has changed."""
+        self._generation += len(self._forgotten) + 1
+        self._known.clear()
+
     async def aclose(self) -> None:
         """End the verifications under way."""
         tasks = [*self._waited.values(), *self._behind.values()]

@@ -72,6 +72,9 @@ class Issuer:
     groups_claim: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)  # claim, by attribute
     scope_prefix: str = ""  # what stands before the hub's scopes in theirs
+    scopes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # scope of the hub, by theirs; without a prefix the only ones
     default_scopes: tuple[str, ...] = ()  # of tokens that say nothing of scopes
     introspecting: Introspecting | None = None  # None: its tokens are signed
 
@@ -80,7 +83,7 @@ class Issuer:
         where = f"the issuer {self.name[:64]!r}"
         if SERVER_ID.fullmatch(self.name) is None:
             raise ValueError(f"{where}: a name starts with a letter, has letters, digits and '-', at most 24 in all")
-        if not self.issuer.startswith(("https://", "http://")) or not _is_name(self.issuer, 2048):
+        if not self.issuer.startswith(("https://", "http://")) or not is_name(self.issuer, 2048):
             raise ValueError(f"{where}: `issuer` is the https address that its tokens bear as `iss`")
         unfit = [name for name in self.algorithms if name not in ALGORITHMS]
         if unfit or not self.algorithms:
@@ -107,7 +110,7 @@ class Claimants:
         """
         expires_at = _end(claims, now, signed)
         subject = claims.get("sub")
-        if expires_at is None or not _is_access_token(claims) or not _is_name(subject):
+        if expires_at is None or not _is_access_token(claims) or not is_name(subject):
             return None
         if claims.get("iss", None if signed else self._issuer.issuer) != self._issuer.issuer:
             return None
@@ -124,7 +127,7 @@ class Claimants:
             issuer=self._issuer.issuer,
             subject=subject,
             client=principal.client,
-            jti=jti if _is_name(jti) else None,
+            jti=jti if is_name(jti) else None,
         )
 
     def _reach(self, aud: Any) -> tuple[frozenset[str] | None, bool] | None:
@@ -140,13 +143,13 @@ class Claimants:
 
     def _principal(self, claims: Json, subject: str, reach: tuple[frozenset[str] | None, bool]) -> Principal | None:
         issuer, (endpoints, admin) = self._issuer, reach
-        scopes, groups = self._scopes(claims), _texts(claims, issuer.groups_claim)
-        given = _texts(claims, issuer.roles_claim)
+        scopes, groups = self._scopes(claims), texts_at(claims, issuer.groups_claim)
+        given = texts_at(claims, issuer.roles_claim)
         if scopes is None or groups is None or given is None:
             return None
         # a token for one of the hub's addresses is good for nothing at the others
         scopes = frozenset(one for one in scopes if (admin if one in _ADMIN else endpoints is None or endpoints))
-        client = next((claims[name] for name in ("client_id", "azp", "appid") if _is_name(claims.get(name))), None)
+        client = next((claims[name] for name in ("client_id", "azp", "appid") if is_name(claims.get(name))), None)
         known = self._users(issuer.issuer, subject)
         if known is not None and known.disabled_at is not None:
             return None
@@ -164,10 +167,10 @@ class Claimants:
     def _stranger(self, claims: Json, subject: str, given: Collection[str], groups: Collection[str]) -> UserRow:
         """A subject that is no user of ours, as a row that nobody stores."""
         issuer = self._issuer
-        name = _at(claims, issuer.name_claim)
-        named = name if _is_name(name, 128) else subject
+        name = claim_at(claims, issuer.name_claim)
+        named = name if is_name(name, 128) else subject
         roles = {role for value in given for role in issuer.roles.get(value, ())} | set(issuer.default_roles)
-        found = {attribute: _at(claims, claim) for attribute, claim in issuer.attributes.items()}
+        found = {attribute: claim_at(claims, claim) for attribute, claim in issuer.attributes.items()}
         return UserRow(
             tenant=TENANT,
             id="",
@@ -187,8 +190,11 @@ class Claimants:
         listed = given.split() if isinstance(given, str) else given
         if not _is_list(listed):
             return None
-        prefix = self._issuer.scope_prefix
-        return frozenset(one[len(prefix) :] for one in listed if one.startswith(prefix))
+        prefix, ours = self._issuer.scope_prefix, self._issuer.scopes
+        named = {ours[one] for one in listed if one in ours}
+        if ours and not prefix:
+            return frozenset(named)
+        return frozenset(named | {one[len(prefix) :] for one in listed if one.startswith(prefix) and one not in ours})
 
 
 def _end(claims: Json, now: float, signed: bool) -> float | None:
@@ -218,7 +224,7 @@ def _credential(name: str, of: tuple[str, ...], scopes: frozenset[str], endpoint
     return f"issuer:{name}:{sha256(repr(parts).encode()).hexdigest()[:32]}"
 
 
-def _at(claims: Json, path: str) -> Any:
+def claim_at(claims: Json, path: str) -> Any:
     """The claim of that very name, or the one inside others that the dots lead to ("realm_access.roles")."""
     if path in claims:
         return claims[path]
@@ -230,7 +236,7 @@ def _at(claims: Json, path: str) -> Any:
     return found
 
 
-def _texts(claims: Json, path: str | None) -> frozenset[str] | None:
+def texts_at(claims: Json, path: str | None) -> frozenset[str] | None:
     """The values of a claim; none without it. None: it is there and cannot be read, or stands elsewhere.
 
     What is left out of a list of groups may be the one that a rule forbids: such a token is refused.
@@ -240,7 +246,7 @@ def _texts(claims: Json, path: str | None) -> frozenset[str] | None:
     elsewhere = claims.get("_claim_names")  # OIDC Core §5.6.2; Entra does so beyond 200 groups
     if isinstance(elsewhere, Mapping) and path in elsewhere:
         return None
-    found = _at(claims, path)
+    found = claim_at(claims, path)
     if found is None:
         return frozenset()
     listed = [found] if isinstance(found, str) else found
@@ -248,13 +254,13 @@ def _texts(claims: Json, path: str | None) -> frozenset[str] | None:
 
 
 def _is_list(given: Any) -> bool:
-    return isinstance(given, list) and len(given) <= MAX_LIST and all(_is_name(one) for one in given)
+    return isinstance(given, list) and len(given) <= MAX_LIST and all(is_name(one) for one in given)
 
 
-def _is_name(given: Any, most: int = MAX_NAME) -> TypeGuard[str]:
+def is_name(given: Any, most: int = MAX_NAME) -> TypeGuard[str]:
     """Printable, which neither line ends nor marks of direction are: it is read in logs."""
     return isinstance(given, str) and 0 < len(given) <= most and given.isprintable()
 
 
 def _is_attribute(given: Any) -> bool:
-    return isinstance(given, bool | int | float) or _is_name(given) or (isinstance(given, list) and _is_list(given))
+    return isinstance(given, bool | int | float) or is_name(given) or (isinstance(given, list) and _is_list(given))

@@ -135,14 +135,18 @@ class Metadata:
         self._fault = Unanswered(f"the issuer {issuer.name} was not asked yet")
         self._asking = asyncio.Lock()
 
-    async def address(self, name: str) -> str:
-        """The address that stands under this name. Raises `Unanswered`."""
+    async def document(self) -> Json:
+        """All that it says, of the issuer that was asked for. Raises `Unanswered`."""
         async with self._asking:
             if not _within(METADATA_S, self._at, self._clock()):
                 await self._renew()
         if self._document is None:
             raise Unanswered(str(self._fault))
-        found = self._document.get(name)
+        return self._document
+
+    async def address(self, name: str) -> str:
+        """The address that stands under this name. Raises `Unanswered`."""
+        found = (await self.document()).get(name)
         if not isinstance(found, str) or not found.startswith(("https://", "http://")) or len(found) > 2048:
             raise Unanswered(f"the metadata of the issuer {self._issuer.name} has no usable {name}")
         return found

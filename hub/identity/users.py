@@ -78,6 +78,7 @@ class Users:
         self._store, self._roles, self._sealer, self._clock = store, roles, sealer, clock
         self._rows: dict[str, UserRow] = {}
         self._names: dict[str, UserRow] = {}  # the live one of that name, else the one made last
+        self._subjects: dict[tuple[str, str], UserRow] = {}  # the same, by issuer and its name for the user
         self._watchers: list[Callable[[str], None]] = []
         self._passwords, self._attempts, self._codes = Passwords(), Attempts(clock), otp.OneTimeCodes(clock)
         self._setups: dict[str, tuple[bytes, float]] = {}  # secret and end, by user id
@@ -108,6 +109,10 @@ class Users:
 
     def by_id(self, id: str) -> UserRow | None:
         return self._rows.get(id)
+
+    def by_subject(self, issuer: str, subject: str) -> UserRow | None:
+        """Whom this provider knows by this name, byte for byte; a disabled user where there is no other."""
+        return self._subjects.get((issuer, subject))
 
     def meant(self, id_or_name: str) -> UserRow:
         """Raises UnknownUser."""
@@ -247,7 +252,7 @@ class Users:
         invited = self._invited
         digest = sha256(code.encode(errors="surrogatepass")).digest()
         if invited is None or self._clock() >= invited[1] or not hmac.compare_digest(digest, invited[0]):
-            raise InviteRefused("this link is void: restart the hub for a new one, or run mcp-hub users add NAME")
+            raise InviteRefused("this link is void: run mcp-hub users invite for a new one, or mcp-hub users add NAME")
         if self.any():
             raise InviteRefused("there is a user who can log in already: log in, or ask that one")
 
@@ -264,8 +269,11 @@ class Users:
         now = self._clock()
         async with self._writing:
             still = [(before, made) for before, made in pairs if self._rows.get(made.id) == made]
-            gone = [replace(made, name=made.id, password=None, disabled_at=now) for _, made in still]
-            old = [before or nobody for (before, _), nobody in zip(still, gone, strict=True)]
+            gone = [
+                replace(made, name=made.id, password=None, issuer=None, subject=None, disabled_at=now)
+                for _, made in still
+            ]
+            old = [before or left for (before, _), left in zip(still, gone, strict=True)]
             await self._write(
                 [(made, replace(row, version=made.version + 1)) for (_, made), row in zip(still, old, strict=True)]
             )
@@ -340,6 +348,7 @@ class Users:
         self._rows = {row.id: row for row in rows}
         ordered = sorted(rows, key=lambda row: (row.disabled_at is None, row.created_at))
         self._names = {row.name: row for row in ordered}
+        self._subjects = {(row.issuer, row.subject): row for row in ordered if row.issuer and row.subject}
 
     def _tell(self, id: str) -> None:
         for watcher in self._watchers:

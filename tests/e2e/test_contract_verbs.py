@@ -447,7 +447,7 @@ def test_a_configuration_file_that_is_named_must_exist(tmp_path: Path) -> None:
     assert "none.yaml" in done.stderr
 
 
-@pytest.mark.parametrize("key", ["policy", "models", "budgets", "users", "mesh", "approvals"])
+@pytest.mark.parametrize("key", ["policy", "models", "budgets", "cache", "mesh", "approvals"])
 def test_a_key_whose_feature_is_not_built_yet_is_refused_by_name(tmp_path: Path, key: str) -> None:
     done = Place(tmp_path, {key: {}}).run("serve", status=2)
     assert key in done.stderr

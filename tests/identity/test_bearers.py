@@ -322,7 +322,7 @@ async def test_an_error_inside_authentication_lets_nobody_in(where: str, fault: 
         Verified({"name": "anonymous"}, NOW + 60, "i", "s"),  # type: ignore[arg-type]
         object(),
     ],
-    ids=repr,
+    ids=["true", "one", "json", "a principal", "nobody", "no principal", "anything"],
 )
 async def test_an_answer_that_is_no_verified_principal_lets_nobody_in(said: Any) -> None:
     cached = cache(Asking(lambda: said), Clock())
@@ -526,3 +526,21 @@ async def test_a_hit_is_told_in_microseconds(capsys: pytest.CaptureFixture[str])
     each_us = (perf_counter() - started) / count * 1e6
     with capsys.disabled():
         print(f"\n  a hit in the cache of verified tokens: {each_us:.2f} us")
+
+
+async def test_when_all_is_forgotten_what_is_being_verified_is_verified_anew() -> None:
+    verifier, clock = Asking(), Clock()
+    cached = cache(verifier, clock)
+    assert await cached.admit(TOKEN) is not None
+    cached.forget_all()
+    assert known(cached) is None
+    verifier.held, verifier.says = asyncio.Event(), lambda: verified(roles="before")
+    admitting = asyncio.create_task(cached.admit(TOKEN))
+    await until(lambda: len(verifier.seen) == 2)
+    verifier.says = lambda: verified(roles="after")
+    cached.forget_all()
+    verifier.held.set()
+    found = await admitting
+    assert found is not None
+    assert found.roles == {"after"}
+    await cached.aclose()

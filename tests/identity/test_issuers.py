@@ -152,6 +152,10 @@ async def test_one_person_with_one_client_and_reach_is_one_credential_and_no_two
         ({"scope": None, "scp": ["mcp:server:a", "mcp:server:b"]}, {}, {"mcp"}, {"a", "b"}),
         ({"scope": "api://hub/mcp mcp:server:a"}, {"scope_prefix": "api://hub/"}, {"mcp"}, {"*"}),
         ({"scope": "other/mcp"}, {"scope_prefix": "api://hub/"}, set(), None),
+        ({"scope": "api.read"}, {"scopes": {"api.read": "mcp:server:a"}}, {"mcp"}, {"a"}),
+        ({"scope": "mcp api.write"}, {"scopes": {"api.read": "mcp"}}, set(), None),  # those of the mapping alone
+        ({"scope": "api.read"}, {"scopes": {"api.read": "mcp"}, "scope_prefix": "hub/"}, {"mcp"}, {"*"}),
+        ({"scope": "hub/mcp"}, {"scopes": {"api.read": "mcp:server:a"}, "scope_prefix": "hub/"}, {"mcp"}, {"*"}),
         ({"scope": "mcp admin audit:read"}, {}, {"mcp"}, {"*"}),  # of an endpoint's token, for a member
         ({"scope": ""}, {"default_scopes": ("mcp",)}, set(), None),
         ({"scope": None}, {}, set(), None),

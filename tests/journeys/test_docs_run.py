@@ -21,7 +21,9 @@ mcpServers:
   time: {command: uvx, args: [mcp-server-time==2025.9.25]}
   wiki: {command: uvx, args: [mcp-wiki==1.0.0]}
 """
-FOLLOWED: Final = ("api", "audit", "clients", "endpoints", "keys", "operating", "rescue", "secrets", "servers")
+FOLLOWED: Final = (
+    *("api", "audit", "clients", "endpoints", "keys", "logging-in", "operating", "rescue", "secrets", "servers"),
+)
 
 
 def follow(terminal: Terminal, todo: tuple[Step, ...]) -> None:

@@ -124,10 +124,7 @@ def wish_of(asked: Parameters, client: OAuthClient, uri: str, resources: Address
     challenge = asked.get("code_challenge")
     if challenge is None or asked.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge):
         raise Refusal("invalid_request", "PKCE is required: send code_challenge and code_challenge_method=S256")
-    resource = _resource(asked, resources)
-    scopes = scoping.parse(asked.get("scope"))
-    if scopes is None:
-        raise Refusal("invalid_scope", "scope: there are mcp, mcp:server:ID, mcp:tool:PATTERN, admin and audit:read")
+    resource, scopes = _reach(asked, resources)
     prompt = frozenset((asked.get("prompt") or "").split())
     if not prompt <= _PROMPTS or ("none" in prompt and len(prompt) > 1):
         raise Refusal("invalid_request", "prompt: there are login, consent and select_account, or none alone")
@@ -138,12 +135,19 @@ def wish_of(asked: Parameters, client: OAuthClient, uri: str, resources: Address
         client,
         uri,
         resource,
-        scopes or ("admin" if resources.is_admin(resource) else "mcp",),
+        scopes,
         challenge,
         asked.get("state"),
         prompt,
         None if age is None else int(age),
     )
+
+
+def device_wish_of(asked: Parameters, client: OAuthClient, resources: Addresses) -> Wish:
+    """As `wish_of`, of a program that no redirect reaches (RFC 8628 §3.1). Raises Refusal."""
+    asked.once()
+    resource, scopes = _reach(asked, resources)
+    return Wish(client, "", resource, scopes, "")
 
 
 def is_same(resources: Addresses, one: str, other: str) -> bool:
@@ -152,6 +156,15 @@ def is_same(resources: Addresses, one: str, other: str) -> bool:
         return True
     reached = endpoints_of(resources, one)
     return reached is not None and reached == endpoints_of(resources, other)
+
+
+def _reach(asked: Parameters, resources: Addresses) -> tuple[str, tuple[str, ...]]:
+    """Resource and scopes, with what goes without saying."""
+    resource = _resource(asked, resources)
+    scopes = scoping.parse(asked.get("scope"))
+    if scopes is None:
+        raise Refusal("invalid_scope", "scope: there are mcp, mcp:server:ID, mcp:tool:PATTERN, admin and audit:read")
+    return resource, scopes or ("admin" if resources.is_admin(resource) else "mcp",)
 
 
 def _resource(asked: Parameters, resources: Addresses) -> str:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from math import ceil
 from typing import Any, Final
 
 import anyio
@@ -87,25 +88,24 @@ class Clients:
     async def register(self, body: bytes, address: str) -> Reply:
         """RFC 7591 §3."""
         if not self._settings.registration:
-            return _refused(403, "access_denied", "programs cannot register themselves here: ask the administrator")
+            return refused(403, "access_denied", "programs cannot register themselves here: ask the administrator")
         key = ("register", network(address))
         if (wait_s := self._rate.wait(key, REGISTRATIONS)) > 0:
-            reply = _refused(
-                429, "temporarily_unavailable", "too many registrations from this address; try again later"
+            return refused(
+                429, "temporarily_unavailable", "too many registrations from this address; try again later", wait_s
             )
-            return replace(reply, headers={**reply.headers, "Retry-After": str(int(wait_s) + 1)})
         self._rate.take(key, REGISTRATIONS)
         if len(body) > MAX_BODY:
-            return _refused(413, "invalid_client_metadata", f"the metadata is longer than {MAX_BODY} bytes")
+            return refused(413, "invalid_client_metadata", f"the metadata is longer than {MAX_BODY} bytes")
         try:
             asked = loads(body)
             if not isinstance(asked, dict):
                 raise BadMetadata("the metadata is no JSON object")
             metadata = registered(asked, self._settings.schemes)
         except Malformed as exc:
-            return _refused(400, "invalid_client_metadata", f"the metadata cannot be read: {exc}")
+            return refused(400, "invalid_client_metadata", f"the metadata cannot be read: {exc}")
         except BadMetadata as exc:
-            return _refused(400, exc.code, str(exc))
+            return refused(400, exc.code, str(exc))
         async with self._writing:
             return await self._keep(metadata)
 
@@ -124,7 +124,7 @@ class Clients:
             await self._used(row)
         else:
             if not await self._has_room():
-                return _refused(503, "temporarily_unavailable", "there are as many programs as the hub may know")
+                return refused(503, "temporarily_unavailable", "there are as many programs as the hub may know")
             row = ClientRow(TENANT, id, metadata, hashed, now, now, None if secret is None else digest(secret))
             await self._put(row)
         body = {**row.metadata, "client_id": row.id, "client_id_issued_at": int(row.created_at)}
@@ -179,5 +179,7 @@ def _client(row: ClientRow) -> OAuthClient:
     )
 
 
-def _refused(status: int, error: str, words: str) -> Reply:
-    return Reply(status, {"error": error, "error_description": words}, NO_STORE)
+def refused(status: int, error: str, words: str, wait_s: float | None = None) -> Reply:
+    """An error as programs' endpoints give it (RFC 6749 §5.2); with a time, when to try again."""
+    headers = NO_STORE if wait_s is None else {**NO_STORE, "Retry-After": str(ceil(wait_s))}
+    return Reply(status, {"error": error, "error_description": words}, headers)

@@ -26,12 +26,14 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oauth2.rfc8628 import DeviceCodeGrant
 
 from hub.core.accounts import CodeRow, GrantRow, UserRow
 from hub.core.call import Json
 from hub.identity.oauth import scopes as scoping
 from hub.identity.oauth.asked import OAuthClient, Reply
 from hub.identity.oauth.asking import Refusal
+from hub.identity.oauth.device import Told
 from hub.identity.oauth.families import digest
 from hub.identity.oauth.metadata import AUTH_METHODS
 from hub.identity.oauth.redirects import is_one_of
@@ -50,6 +52,7 @@ class Held:
     user: UserRow | None = None  # None: there is none any more, or it may not log in
     grant: GrantRow | None = None
     code: CodeRow | None = None
+    told: Told | None = None  # what a device code stands at; None: it is not known, or another client's
     mint: Mint | None = None
     refresh: str | None = field(default=None, repr=False)  # the refresh token to answer with
     about: Json | None = None  # what introspection says of a token that is good
@@ -77,7 +80,7 @@ def authenticated(values: Mapping[str, str], basic: str | None, held: Held) -> R
 
 
 def token(values: Mapping[str, str], basic: str | None, held: Held) -> Reply:
-    """RFC 6749 §4.1.3, §6."""
+    """RFC 6749 §4.1.3, §6; RFC 8628 §3.4."""
     return _reply(_Rules(held).create_token_response(_Request("POST", values, basic)), basic)
 
 
@@ -116,6 +119,9 @@ class _Client:
 
     def __init__(self, client: OAuthClient) -> None:
         self.row = client
+
+    def get_client_id(self) -> str:
+        return self.row.id
 
     def get_default_redirect_uri(self) -> None:
         return None
@@ -230,6 +236,48 @@ class _RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]
         """The row says which token is in force; it is compared and swapped afterwards."""
 
 
+class _Device:
+    """A device code, as far as Authlib asks about one. Of another client, it is not found in the first place."""
+
+    def __init__(self, held: Held, client: OAuthClient) -> None:
+        self._held, self._client = held, client
+
+    def get_client_id(self) -> str:
+        return self._client.id
+
+    def get_user_code(self) -> None:
+        return None
+
+    def get_scope(self) -> str:
+        return "" if self._held.grant is None else " ".join(self._held.grant.scopes)
+
+    def is_expired(self) -> bool:
+        return self._held.told == "expired"
+
+
+class _DeviceGrant(DeviceCodeGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+
+    def query_device_credential(self, device_code: str) -> _Device:
+        held = self.server.held
+        if held.client is None or held.told in (None, "reused"):
+            raise InvalidGrantError("the device code is not known here, or was used: begin again")
+        return _Device(held, held.client)
+
+    def query_user_grant(self, user_code: None) -> tuple[UserRow | None, bool] | None:
+        held = self.server.held
+        if held.told == "denied":
+            return None, False
+        if held.told != "allowed":
+            return None
+        if held.user is None or held.grant is None:
+            raise InvalidGrantError("what the user had allowed was ended meanwhile")
+        return held.user, True
+
+    def should_slow_down(self, credential: _Device) -> bool:
+        return bool(self.server.held.told == "slow_down")
+
+
 class _Revocation(RevocationEndpoint):  # type: ignore[misc]
     CLIENT_AUTH_METHODS = AUTH_METHODS
 
@@ -266,6 +314,7 @@ class _Rules(Rules):  # type: ignore[misc]
         self.held = held
         self.register_grant(_CodeGrant, [_S256(required=True)])
         self.register_grant(_RefreshGrant)
+        self.register_grant(_DeviceGrant)
         self.register_endpoint(_Revocation)
         self.register_endpoint(_Introspection)
         self.register_token_generator("default", self._tokens)

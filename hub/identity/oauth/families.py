@@ -103,13 +103,16 @@ class Families:
         """Ids of the clients that hold a grant which stands."""
         return frozenset(row.client for row in self._rows.values() if self._clock() < row.expires_at)
 
-    async def open(self, grant: GrantRow, code: CodeRow) -> None:
-        """Keep a grant that waits for its code to be redeemed; durable when it returns."""
+    async def open(self, grant: GrantRow, code: CodeRow | None) -> None:
+        """Keep a grant that waits for its code to be redeemed; durable when it returns.
+
+        Without a code, somebody else knows what it waits for.
+        """
         mine = [row for id in self._of_user.get(grant.user, ()) if (row := self.get(id)) is not None]
         if len(mine) >= MAX_OF_USER:
             await self.end([min(mine, key=lambda row: (row.used_at or row.created_at, row.id)).id], "replaced")
         with anyio.fail_after(STORE_S, shield=True):
-            await self._store.open(grant, code)
+            await (self._store.add(grant) if code is None else self._store.open(grant, code))
         self._take(grant)
 
     async def redeem(self, code: str) -> CodeRow | None:

@@ -16,7 +16,9 @@ AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 
 AUTH_METHODS: Final[tuple[AuthMethod, ...]] = get_args(AuthMethod)
 PUBLIC: Final[AuthMethod] = "none"
-GRANT_TYPES: Final = ("authorization_code", "refresh_token")
+DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628
+USUAL: Final = ("authorization_code", "refresh_token")  # of a client that names none
+GRANT_TYPES: Final = (*USUAL, DEVICE)
 MAX_REDIRECTS: Final = 32
 MAX_NAME: Final = 200
 MAX_LIST: Final = 32
@@ -33,8 +35,8 @@ class BadMetadata(ValueError):
 
 def registered(asked: Json, schemes: Collection[str]) -> dict[str, Any]:
     """The metadata of a client that registers itself, complete with what it left open. Raises BadMetadata."""
-    uris = _strings(asked, "redirect_uris")
-    if not uris or len(uris) > MAX_REDIRECTS:
+    grants, uris = grant_types(asked), _redirects(asked)
+    if (not uris and by_browser(grants)) or len(uris) > MAX_REDIRECTS:
         raise BadMetadata(f"redirect_uris: give 1 to {MAX_REDIRECTS}", "invalid_redirect_uri")
     for uri in uris:
         if (wrong := fault(uri, schemes)) is not None:
@@ -48,8 +50,8 @@ def registered(asked: Json, schemes: Collection[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {
         "redirect_uris": list(dict.fromkeys(uris)),
         "client_name": name_of(asked) or "a program without a name",
-        "grant_types": list(grant_types(asked)),
-        "response_types": list(_response_types(asked)),
+        "grant_types": list(grants),
+        "response_types": list(_response_types(asked)) if by_browser(grants) else [],
         "token_endpoint_auth_method": method,
     }
     if kind is not None:
@@ -78,13 +80,25 @@ def name_of(asked: Json) -> str | None:
 
 
 def grant_types(asked: Json) -> tuple[str, ...]:
-    """Of those it names, the ones that there are here; both when it names none, as most mean it."""
+    """Of those it names, the ones that there are here; the usual ones when it names none, as most mean it."""
     if asked.get("grant_types") is None:
-        return GRANT_TYPES
+        return USUAL
     named = _strings(asked, "grant_types")
-    if "authorization_code" not in named:
-        raise BadMetadata("grant_types: authorization_code is the only way to a first token here")
+    if "authorization_code" not in named and DEVICE not in named:
+        raise BadMetadata(f"grant_types: authorization_code and {DEVICE} are the only ways to a first token here")
     return tuple(grant for grant in GRANT_TYPES if grant in named)
+
+
+def by_browser(grants: Collection[str]) -> bool:
+    """Whether a client with these grant types is answered by a redirect."""
+    return "authorization_code" in grants
+
+
+def _redirects(asked: Json) -> list[str]:
+    """None at all are named by clients that have no use for one (RFC 7591 §2)."""
+    if asked.get("redirect_uris") is None and not by_browser(grant_types(asked)):
+        return []
+    return _strings(asked, "redirect_uris")
 
 
 def _response_types(asked: Json) -> tuple[str, ...]:
@@ -108,14 +122,15 @@ def described(
         raise BadMetadata("the document holds a client_secret, which everybody can read there")
     if document.get("token_endpoint_auth_method", PUBLIC) != PUBLIC:
         raise BadMetadata("token_endpoint_auth_method: of clients with a document, none is the one that is taken here")
-    uris = _strings(document, "redirect_uris")
+    grants, uris = grant_types(document), _redirects(document)
     if len(uris) > MAX_REDIRECTS:
         raise BadMetadata(f"the document lists more than {MAX_REDIRECTS} redirect URIs")
     fit = tuple(dict.fromkeys(uri for uri in uris if fault(uri, schemes) is None))
-    if not fit:
-        raise BadMetadata("the document lists no redirect URI that may be used")
-    _response_types(document)
-    return name_of(document), fit, grant_types(document)
+    if by_browser(grants):
+        if not fit:
+            raise BadMetadata("the document lists no redirect URI that may be used")
+        _response_types(document)
+    return name_of(document), fit, grants
 
 
 def _strings(asked: Json, name: str) -> list[str]:

@@ -59,6 +59,7 @@ class Settings:
     code_s: float = 60.0
     grace_s: float = 30.0  # a client that lost the answer, or runs twice, may ask again with the token before
     registration: bool = True  # RFC 7591: deprecated by MCP, and still the only way of many clients
+    device: bool = True  # RFC 8628: whoever talks a person into typing a code gets in, so some will not have it
     client_ttl_s: float = 90 * 86_400.0  # of a client that registered itself, from its last use
     max_clients: int = 5000
     schemes: frozenset[str] = APP_SCHEMES

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import time
 from typing import Final, TypeVar
 
@@ -18,27 +19,29 @@ import anyio.to_thread
 from hub.core.accounts import CodeRow, GrantRow, UserRow
 from hub.core.call import Json, Principal
 from hub.core.errors import HubError
-from hub.identity.oauth import core
-from hub.identity.oauth import scopes as scoping
+from hub.identity.oauth import core, discovery
 from hub.identity.oauth.asked import Login, Reply, SentBack, Unfit, Wish
 from hub.identity.oauth.asking import (
     Credentials,
     Parameters,
     Refusal,
     credentials,
+    device_wish_of,
     is_same,
     parameters,
     redirect_uri,
     wish_of,
 )
-from hub.identity.oauth.clients import NO_STORE, Clients, UnknownClient
+from hub.identity.oauth.clients import NO_STORE, Clients, UnknownClient, refused
 from hub.identity.oauth.core import Held
+from hub.identity.oauth.device import Asked, Devices, NotFound, begun
 from hub.identity.oauth.families import Families, Presented, digest
-from hub.identity.oauth.metadata import AUTH_METHODS, GRANT_TYPES
+from hub.identity.oauth.granting import Granting
+from hub.identity.oauth.metadata import DEVICE, GRANT_TYPES
 from hub.identity.oauth.ports import TENANT, Parts, Settings
 from hub.identity.oauth.redirects import answered
-from hub.identity.oauth.tokens import AccessTokens, OwnTokens, endpoints_of
-from hub.identity.roles import principal_of, reach
+from hub.identity.oauth.tokens import AccessTokens, OwnTokens
+from hub.identity.roles import reach
 from hub.identity.verified import Verifier
 
 log = logging.getLogger(__name__)
@@ -56,9 +59,10 @@ class AuthorizationServer:
     def __init__(self, parts: Parts, settings: Settings = Settings(), clock: Callable[[], float] = time) -> None:
         """`clock` gives seconds since 1970."""
         self._parts, self._settings, self._clock = parts, settings, clock
-        self._resources, self._users = parts.resources, parts.users
+        self._resources = parts.resources
         self._families = Families(parts.store, parts.sealer, parts.signing.mark, settings, clock)
         self._clients = Clients(parts.store, self._families, parts.fetcher, settings, clock)
+        self._granting, self._devices = Granting(parts), Devices(clock)
         self._tokens = AccessTokens(parts.signing, parts.resources, clock)
         self._threads = anyio.CapacityLimiter(THREADS)
         self._on_reuse: list[Callable[[GrantRow], None]] = []
@@ -86,31 +90,8 @@ class AuthorizationServer:
         await self._clients.sweep()
 
     def metadata(self) -> Json:
-        """RFC 8414 §2, and of OpenID Connect Discovery what clients insist on that know nothing else."""
-        at = self._resources.issuer + "/oauth"
-        confidential = [method for method in AUTH_METHODS if method != "none"]
-        about = {
-            "issuer": self._resources.issuer,
-            "authorization_endpoint": f"{at}/authorize",
-            "token_endpoint": f"{at}/token",
-            "revocation_endpoint": f"{at}/revoke",
-            "introspection_endpoint": f"{at}/introspect",
-            "jwks_uri": f"{at}/jwks",
-            # Clients that are told of nothing else ask for all that stands here; so the rest is asked for by name.
-            "scopes_supported": ["mcp"],
-            "response_types_supported": ["code"],
-            "response_modes_supported": ["query"],
-            "grant_types_supported": list(GRANT_TYPES),
-            "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
-            "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
-            "introspection_endpoint_auth_methods_supported": confidential,
-            "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": True,
-            "client_id_metadata_document_supported": True,
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
-        }
-        return about | ({"registration_endpoint": f"{at}/register"} if self._settings.registration else {})
+        """RFC 8414 §2."""
+        return discovery.metadata(self._resources.issuer, self._settings)
 
     def jwks(self) -> Json:
         return self._parts.signing.jwks()
@@ -142,31 +123,12 @@ class AuthorizationServer:
 
         Call it once for one yes: each call opens a grant of its own.
         """
-        user, reached = self._live(login.user.id), endpoints_of(self._resources, wish.resource)
-        if user is None:
-            return self.refused(wish, words="the user may not log in any more")
-        if reached is None:
-            return self.refused(wish, "invalid_target", "there is no such endpoint any more")
-        if not scopes or not all(map(scoping.is_scope, scopes)) or not scoping.is_within(scopes, wish.scopes):
-            return self.refused(wish, "invalid_scope", "what was allowed is not within what was asked for")
-        allowed = self._allowed(user, scopes)
-        if not allowed:
-            return self.refused(wish, words="no role of the user allows any of this")
-        code, now = secrets.token_urlsafe(32), self._clock()
-        ends = now + self._settings.code_s
-        grant = GrantRow(
-            tenant=TENANT,
-            id=f"g{secrets.token_hex(8)}",
-            user=user.id,
-            client=wish.client.id,
-            client_name=wish.client.name,
-            resource=wish.resource,
-            scopes=allowed,
-            strength=login.strength,
-            auth_time=login.at,
-            created_at=now,
-            expires_at=ends,  # until the code is redeemed
-        )
+        now = self._clock()
+        code, ends = secrets.token_urlsafe(32), now + self._settings.code_s
+        try:
+            grant = self._granting.grant(wish, login, scopes, now, ends)
+        except Refusal as exc:
+            return self.refused(wish, exc.error, exc.words)
         row = CodeRow(TENANT, digest(code), wish.client.id, wish.redirect_uri, wish.challenge, grant.id, ends)
         await self._families.open(grant, row)
         return self._answer(wish.redirect_uri, wish.state, ("code", code))
@@ -177,8 +139,43 @@ class AuthorizationServer:
         return self._answer(wish.redirect_uri, wish.state, *answer)
 
     async def token(self, form: Pairs, authorization: str | None) -> Reply:
-        """RFC 6749 §4.1.3 and §6."""
+        """RFC 6749 §4.1.3 and §6, RFC 8628 §3.4."""
         return await self._replied(form, authorization, self._token)
+
+    async def device_authorization(self, form: Pairs, authorization: str | None, address: str) -> Reply:
+        """RFC 8628 §3.1. `address` is whose the connection is."""
+        if self._settings.device:
+            return await self._replied(form, authorization, partial(self._device_begun, address))
+        return refused(403, "access_denied", "programs without a browser are not let in here: ask the administrator")
+
+    def device_typed(self, code: str, address: str) -> Asked | NotFound:
+        """The program without a browser that waits under the code that a person typed."""
+        return self._devices.typed(code, address)
+
+    async def device_granted(self, asked: Asked, login: Login) -> str | None:
+        """This user lets the program in. None: done; else why not, in words."""
+        if not self._devices.is_open(asked):
+            return "the program's request was answered already, or has expired"
+        self._devices.decide(asked, "deciding")  # whoever else answers meanwhile is too late
+        try:
+            ends = self._devices.fetched_by(asked)
+            grant = self._granting.grant(asked.wish, login, asked.wish.scopes, self._clock(), ends)
+            await self._families.open(grant, None)
+        except Refusal as exc:
+            self._devices.decide(asked, "denied")
+            return exc.words
+        except BaseException:
+            self._devices.decide(asked, "waiting")
+            raise
+        self._devices.decide(asked, "allowed", grant.id)
+        return None
+
+    def device_refused(self, asked: Asked) -> bool:
+        """False: it was answered already, or has expired."""
+        if not self._devices.is_open(asked):
+            return False
+        self._devices.decide(asked, "denied")
+        return True
 
     async def revoke(self, form: Pairs, authorization: str | None) -> Reply:
         """RFC 7009: either token of a grant ends the grant."""
@@ -203,7 +200,7 @@ class AuthorizationServer:
         """Whether the grant behind one of its callers is in force, and reaches what it did, however old the token."""
         kind, _, rest = who.credential.partition(":")
         grant = self._families.get(rest.partition(":")[0]) if kind == "oauth" else None
-        user = None if grant is None else self._live(grant.user)
+        user = None if grant is None else self._granting.live(grant.user)
         return user is not None and user.id == who.user and reach(user, self._parts.roles) == who.within
 
     async def end(self, ids: Sequence[str], reason: str) -> None:
@@ -238,12 +235,13 @@ class AuthorizationServer:
         kind = asked.get("grant_type")
         if kind not in GRANT_TYPES:
             error = "invalid_request" if kind is None else "unsupported_grant_type"
-            raise Refusal(error, f"grant_type: there are {' and '.join(GRANT_TYPES)}")
-        refused = await self._in_thread(lambda: core.authenticated(asked.values, who.basic, held))
-        if refused is not None:
-            return refused
+            raise Refusal(error, f"grant_type: there are {', '.join(GRANT_TYPES)}")
+        failed = await self._in_thread(lambda: core.authenticated(asked.values, who.basic, held))
+        if failed is not None:
+            return failed
         held.mint = lambda grant, scopes: self._tokens.make(grant, scopes, self._settings.access_s)
-        return await (self._redeemed if kind == "authorization_code" else self._renewed)(asked, who, held)
+        answer = {"authorization_code": self._redeemed, DEVICE: self._device_told}.get(kind, self._renewed)
+        return await answer(asked, who, held)
 
     async def _redeemed(self, asked: Parameters, who: Credentials, held: Held) -> Reply:
         text, client = asked.get("code"), held.client
@@ -255,8 +253,48 @@ class AuthorizationServer:
         if code is not None and grant is not None and client is not None and self._clock() < code.expires_at:
             self._same_resource(asked, grant)
             held.refresh = self._families.fresh(grant) if "refresh_token" in client.grant_types else None
-            held.code, held.user = code, self._live(grant.user)
+            held.code, held.user = code, self._granting.live(grant.user)
             held.grant = self._families.started(grant, held.refresh)
+        return await self._started(asked, who, held)
+
+    async def _device_begun(self, address: str, asked: Parameters, who: Credentials, held: Held) -> Reply:
+        if (wait_s := self._devices.hold_up(address)) > 0:
+            return refused(429, "temporarily_unavailable", "too many programs began there; try again later", wait_s)
+        if held.client is not None and held.client.origin == "cimd":
+            try:  # as a person is to be asked about it
+                held.client = await self._clients.to_ask_about(held.client.id)
+            except UnknownClient as exc:
+                raise Refusal("invalid_client", str(exc), 401) from exc
+        failed = await self._in_thread(lambda: core.authenticated(asked.values, who.basic, held))
+        if failed is not None or held.client is None:
+            return failed or refused(401, "invalid_client", "the client is not registered here")
+        if DEVICE not in held.client.grant_types:
+            raise Refusal("unauthorized_client", f"the client has not named {DEVICE} among its grant_types")
+        request, code = self._devices.begin(device_wish_of(asked, held.client, self._resources), address)
+        return Reply(200, begun(self._resources.issuer, request, code), NO_STORE)
+
+    async def _device_told(self, asked: Parameters, who: Credentials, held: Held) -> Reply:
+        text, client = asked.get("device_code"), held.client
+        request = None if text is None or client is None else self._devices.of(text, client.id)
+        if request is not None and client is not None:
+            held.client = request.wish.client if client.origin == "cimd" else client
+            held.told = self._devices.poll(request)
+            if held.told == "reused" and request.grant is not None:
+                await self._reused(request.grant, "replay", "a device code was used twice")
+            grant = None if request.grant is None else self._families.get(request.grant)
+            if held.told == "allowed" and grant is not None:
+                self._same_resource(asked, grant)
+                held.refresh = self._families.fresh(grant) if "refresh_token" in held.client.grant_types else None
+                held.user, held.grant = self._granting.live(grant.user), self._families.started(grant, held.refresh)
+        try:
+            return await self._started(asked, who, held)
+        except (HubError, TimeoutError):  # the program asks again, and is no thief then
+            if request is not None and held.told == "allowed":
+                self._devices.decide(request, "allowed", request.grant)
+            raise
+
+    async def _started(self, asked: Parameters, who: Credentials, held: Held) -> Reply:
+        """The first tokens of a grant."""
         reply = await self._in_thread(lambda: core.token(asked.values, who.basic, held))
         if reply.status == 200 and (held.grant is None or not await self._families.start(held.grant)):
             raise Refusal("invalid_grant", "what the user had allowed was ended meanwhile")
@@ -280,7 +318,7 @@ class AuthorizationServer:
     async def _turn(self, asked: Parameters, who: Credentials, held: Held, found: Presented | None) -> Reply:
         """What the rules say to one attempt; nothing is written but the end of a family that was stolen from."""
         held.grant = None if found is None else found.grant
-        held.user = None if found is None else self._live(found.grant.user)
+        held.user = None if found is None else self._granting.live(found.grant.user)
         if found is not None and held.client is not None and found.grant.client == held.client.id:
             if found.state == "reused":
                 await self._reused(found.grant.id, "reuse", "a refresh token came again that was replaced long ago")
@@ -309,11 +347,20 @@ class AuthorizationServer:
         if claims is None:
             held = await self._families.look(token)
             grant = None if held is None else held.grant
-            if held is None or grant is None or held.state == "reused" or (user := self._live(grant.user)) is None:
+            if (
+                held is None
+                or grant is None
+                or held.state == "reused"
+                or (user := self._granting.live(grant.user)) is None
+            ):
                 return grant, None
             return grant, _about(grant, user) | {"scope": " ".join(grant.scopes), "exp": int(grant.expires_at)}
         grant = self._families.get(claims["fam"])
-        if grant is None or (user := self._live(grant.user)) is None or await self.verifier.verify(token) is None:
+        if (
+            grant is None
+            or (user := self._granting.live(grant.user)) is None
+            or await self.verifier.verify(token) is None
+        ):
             return grant, None
         said = {name: claims[name] for name in ("iss", "aud", "scope", "exp", "iat", "jti", "auth_time", "acr")}
         return grant, _about(grant, user) | {"token_type": "Bearer"} | said
@@ -335,23 +382,6 @@ class AuthorizationServer:
         if named is not None and not is_same(self._resources, named, grant.resource):
             raise Refusal("invalid_target", "resource: the user allowed another one")
 
-    def _allowed(self, user: UserRow, scopes: Sequence[str]) -> tuple[str, ...]:
-        """Of these, what a role of the user allows."""
-        had = principal_of(
-            user,
-            self._parts.roles,
-            scopes=frozenset(scopes),
-            client=None,
-            credential="",
-            strength="token",
-            endpoints=frozenset(),
-        ).scopes
-        return tuple(dict.fromkeys(scope for scope in scopes if (scope if scope in scoping.ADMIN else "mcp") in had))
-
-    def _live(self, id: str) -> UserRow | None:
-        user = self._users.by_id(id)
-        return None if user is None or user.disabled_at is not None else user
-
     def _answer(self, uri: str, state: str | None, *answer: tuple[str, str]) -> str:
         """RFC 9207: the issuer stands in every answer, errors too, so that a client knows whose it is."""
         echo = [] if state is None else [("state", state)]
@@ -367,8 +397,4 @@ def _about(grant: GrantRow, user: UserRow) -> dict[str, object]:
 
 def _unavailable(exc: Exception) -> Reply:
     log.warning("the authorization server cannot read or write what it keeps: %s", exc)
-    return Reply(
-        503,
-        {"error": "temporarily_unavailable", "error_description": "the hub cannot answer now; try again soon"},
-        {**NO_STORE, "Retry-After": "5"},
-    )
+    return refused(503, "temporarily_unavailable", "the hub cannot answer now; try again soon", 5)

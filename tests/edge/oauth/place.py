@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -17,10 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from starlette.applications import Starlette
 
+from hub.core.accounts import GrantRow
 from hub.core.call import Json
 from hub.edge.oauth import oauth_app
 from hub.edge.oauth_ports import Pairs
 from hub.identity.oauth.asked import Login, OAuthClient, Reply, SentBack, Unfit, Wish
+from hub.identity.oauth.device import Asked, NotFound
 from hub.identity.oauth.resources import Resources
 from hub.identity.profiles import Profile
 from hub.identity.roles import Roles
@@ -120,6 +123,27 @@ class OwnServer:
     async def register(self, body: bytes, address: str) -> Reply:
         self.registered.append((body, address))
         return self.reply
+
+    async def device_authorization(self, form: Pairs, authorization: str | None, address: str) -> Reply:
+        return self._form("device_authorization", form, authorization)
+
+    def device_typed(self, code: str, address: str) -> Asked | NotFound:
+        return NotFound()  # no program asks without a browser here
+
+    async def device_granted(self, asked: Asked, login: Login) -> str | None:
+        return "nothing waits"
+
+    def device_refused(self, asked: Asked) -> bool:
+        return False
+
+    def grants_of(self, user: str) -> Sequence[GrantRow]:
+        return ()  # codes are given out, and never redeemed
+
+    async def end(self, ids: Sequence[str], reason: str) -> None:
+        assert not ids
+
+    async def end_user(self, user: str, reason: str) -> None:
+        """Nobody has anything."""
 
     def _form(self, kind: str, form: Pairs, authorization: str | None) -> Reply:
         if self.failure is not None:

@@ -170,7 +170,12 @@ async def test_metadata_says_what_clients_look_for(world: World) -> None:
     assert told["code_challenge_methods_supported"] == ["S256"]
     assert "none" in told["token_endpoint_auth_methods_supported"], "without it Claude takes no document"
     assert told["client_id_metadata_document_supported"] is True
-    assert told["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    assert told["grant_types_supported"] == [
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ]
+    assert told["device_authorization_endpoint"] == f"{ISSUER}/oauth/device_authorization"
     assert "offline_access" not in told["scopes_supported"]
     for name in ("authorization", "token", "revocation", "introspection", "registration"):
         assert told[f"{name}_endpoint"].startswith(ISSUER + "/oauth/")
