@@ -13,7 +13,7 @@ from hub.core.call import Json
 from hub.identity import importing
 from hub.identity.passwords import LONGEST, SHORTEST, Busy
 from hub.identity.profiles import MAX_GROUPS, MAX_ROLES, MAX_TEXT
-from hub.identity.users import NameTaken, UnknownUser
+from hub.identity.users import InviteRefused, NameTaken, UnknownUser
 
 _NAME: Final[Json] = {
     "type": "string",
@@ -213,7 +213,7 @@ def _worded(handler: Callable[[Asked], Awaitable[Answer]]) -> Callable[[Asked], 
             raise Refused(404, "not_found", str(exc)) from exc
         except NameTaken as exc:
             raise Refused(409, "exists", str(exc)) from exc
-        except Busy as exc:
+        except (Busy, InviteRefused) as exc:
             raise Refused(409, "not_done", str(exc)) from exc
         except importing.ImportRefused as exc:
             raise Refused(422, "invalid", str(exc), faults=list(exc.faults)) from exc

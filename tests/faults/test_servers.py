@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 EVERY: Final = ("modern", "legacy", "sse", "pipe", "oldpipe")
 PIPES: Final = ("pipe", "oldpipe")
 HTTP: Final = ("modern", "legacy")
+_LATE: Final = "did not answer in time"  # on a busy machine
 UNKNOWN: Final = "Whether it was carried out is not known"
 
 
@@ -142,10 +143,11 @@ def test_case_09_calls_side_by_side_never_get_one_anothers_answer(hostile: World
 
     def ask(mark: str) -> None:
         if mark.endswith(("3", "7")):
-            assert hostile.call(f"{liar}__foreign").text == "own" or liar != asked  # one pipe lies to its own callers
+            said = hostile.call(f"{liar}__foreign").text
+            assert said == "own" or liar != asked or _LATE in said  # one pipe lies to its own callers
             return
         text = hostile.call(f"{asked}__repeats", {"mark": mark}).text
-        assert mark in text or "did not answer in time" in text  # on a busy machine
+        assert mark in text or _LATE in text
         own.extend([mark] * (mark in text))
 
     together([partial(ask, f"mark-{number}") for number in range(40)])
