@@ -253,5 +253,5 @@ async def test_with_login_off_there_is_no_app_no_link_and_no_token_that_is_taken
         login = running.parts.login
         assert login.app is None
         answer = await asyncio.to_thread(Http(running.port, ADMIN).request, "POST", "/api/v1/users/invite")
-        assert answer.status == 422
+        assert answer.status == 409
         assert b"/oauth/" not in answer.body
