@@ -55,7 +55,8 @@ class LegacySession:
         """`params` are those of the `initialize`; `initialize_fault` found nothing wrong with them."""
         self.client: Client = legacy_client(params, transport, Mute())
         self.level: str | None = None  # of log messages; a session that never set one gets none
-        self._ports, self._who, self._endpoint, self._pages = ports, who, endpoint, pages
+        self._ports, self._endpoint, self._pages = ports, endpoint, pages
+        self.who = who  # as the last request found its caller: what a credential reaches may change under a session
         self._subscribed: dict[tuple[str, str], str] = {}  # (server, native uri): the uri as this client knows it
         self.news = Announcements()  # whoever carries them asks `may_tell` first
         self._unwatch: Callable[[], None] | None = None
@@ -72,7 +73,7 @@ class LegacySession:
             "capabilities": {**ports.catalog.capabilities(name), "logging": {}},
             "serverInfo": ports.server_info,
         }
-        if (instructions := ports.instructions(name, self._who)) is not None:
+        if (instructions := ports.instructions(name, self.who)) is not None:
             result["instructions"] = instructions
         return result
 
@@ -96,7 +97,7 @@ class LegacySession:
         if uri is None:
             return True
         name, deadline = self._endpoint.name, monotonic() + self._ports.limits.call_s
-        call = Call(new_call_id(), self._who, name, "resources/subscribe", {"uri": uri}, self.client, deadline)
+        call = Call(new_call_id(), self.who, name, "resources/subscribe", {"uri": uri}, self.client, deadline)
         return isinstance(await self._ports.handle(call), Done)
 
     async def answer(self, message: Json, *, call_id: str, size_bytes: int, back: Back | None) -> Message:
@@ -116,12 +117,12 @@ class LegacySession:
             if not isinstance(params.get("uri"), str):
                 return self._refuse(request_id, call_id, Refusal(INVALID_PARAMS, "params.uri must be a string"))
             name = self._endpoint.name
-            call = Call(call_id, self._who, name, method, params, client, deadline, size_bytes, trace(params))
+            call = Call(call_id, self.who, name, method, params, client, deadline, size_bytes, trace(params))
             return await self._subscribe(request_id, call)
         decoded = decode(
             message,
             call_id=call_id,
-            who=self._who,
+            who=self.who,
             endpoint=self._endpoint.name,
             client=client,
             size_bytes=size_bytes,

@@ -122,7 +122,10 @@ class LegacyEdge:
         version, id = request.headers.get(VERSION), request.headers.get(SESSION)
         if id is None or (version is not None and not is_legacy(version)):
             return None
-        return self._sessions.find(request, id)
+        held = self._sessions.find(request, id)
+        if held is not None:
+            held.session.who = request.who
+        return held
 
     async def _refuse_session(self, request: Request, send: Send) -> None:
         version = request.headers.get(VERSION)

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from hub.core.call import Principal
 from hub.core.ports import Endpoint, Surface
+from hub.edge.admission import meant_for
 from hub.edge.conversation import Conversation
 from hub.edge.line_stream import LineStream
 from hub.edge.logins import FailedLogins
@@ -148,6 +149,8 @@ class _Door:
     async def _greet(self, hello: Mapping[str, Any], lines: LineStream, writer: asyncio.StreamWriter) -> None:
         secret: str = hello["secret"]
         who = self._authenticate(secret, "mcp")
+        if who is not None and not meant_for(who, "mcp", hello["endpoint"]):
+            who = None
         endpoint = self._endpoints.get(hello["endpoint"])
         fault = ""
         if who is None:
@@ -161,11 +164,9 @@ class _Door:
             self._edge.ports.refused("unauthenticated" if who is None else "forbidden")
             await lines.write(jsonrpc.dumps({"error": fault}))
             return
-        credential = who.credential
 
         def stands() -> bool:
-            now = self._authenticate(secret, "mcp")
-            return now is not None and now.credential == credential
+            return self._authenticate(secret, "mcp") == who
 
         await lines.write(b'{"ok":true}')
         await self._edge.serve(lines, who, endpoint, stands=stands)

@@ -169,6 +169,13 @@ async def test_another_callers_session_answers_exactly_as_none(who: Principal) -
     assert (await s.post(request("ping"))).status == 200
 
 
+async def test_a_role_that_was_taken_away_is_gone_in_a_session_that_was_opened_with_it() -> None:
+    s = await session()
+    narrowed = replace(CLIENT, within=())  # the same credential, found anew
+    await s.post(call("echo"), who=narrowed)
+    assert s.pipeline.calls[-1].who is narrowed
+
+
 async def test_a_session_belongs_to_its_endpoint() -> None:
     s = await session()
     assert (await s.post(request("ping"), endpoint=Endpoint("team"))).status == 404

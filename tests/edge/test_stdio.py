@@ -161,6 +161,16 @@ async def test_a_caller_without_scope_or_endpoint_is_not_let_in(hello: Any) -> N
         assert await line.read() is None
 
 
+async def test_a_token_issued_for_one_endpoint_opens_no_other_by_this_door_either() -> None:
+    authenticator = FakeAuthenticator({"issued": replace(CLIENT, endpoints=frozenset({"team"}))})
+    async with door(authenticator=authenticator) as d:
+        async with d.connect(greeting("issued")) as line:
+            assert set(await line.read()) == {"error"}
+            assert await line.read() is None
+        async with d.connect(greeting("issued", endpoint="team")) as line:
+            assert await line.read() == {"ok": True}
+
+
 async def test_an_endpoint_is_chosen_by_its_name() -> None:
     async with door() as d, d.connect(greeting(endpoint="team")) as line:
         assert await line.read() == {"ok": True}
