@@ -11,16 +11,15 @@ import base64
 import binascii
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from hub.core.errors import HubError
+from hub.identity.private_file import write_private
 from hub.wire.seal import KEY_BYTES, SKEW_S, TTL_S
 
 log = logging.getLogger(__name__)
@@ -92,22 +91,9 @@ class SealingKeys:
 
     def _write(self, keys: tuple[_Key, ...]) -> None:
         rows = [{"key": base64.b64encode(key.secret).decode(), "made": key.made} for key in keys]
-        draft = self._path.with_name(f".{self._path.name}.new")  # one name: what a killed attempt left is written over
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(json.dumps({"keys": rows}).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_private(self._path, json.dumps({"keys": rows}).encode())
         except OSError as exc:
-            with suppress(OSError):
-                draft.unlink()
             raise SealingFailed(f"{self._path} cannot be written: {exc.strerror}; free the disk") from exc
 
 

@@ -10,11 +10,9 @@ import base64
 import binascii
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from joserfc.jwk import ECKey
 
 from hub.core.call import Json
 from hub.core.errors import HubError
+from hub.identity.private_file import write_private
 
 log = logging.getLogger(__name__)
 
@@ -125,22 +124,9 @@ class SigningKeys:
     def _write(self, keys: tuple[_Key, ...]) -> None:
         rows = [{"jwk": key.key.as_dict(private=key.key.is_private), "made": key.made} for key in keys]
         data = json.dumps({"keys": rows, "mark": base64.b64encode(self._mark).decode()}).encode()
-        draft = self._path.with_name(f".{self._path.name}.new")  # one name: what a killed attempt left is written over
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_private(self._path, data)
         except OSError as exc:
-            with suppress(OSError):
-                draft.unlink()
             raise SigningFailed(f"{self._path} cannot be written: {exc.strerror}; free the disk") from exc
 
 
