@@ -59,19 +59,8 @@ class ConsentPages:
             return to(f"/oauth/login?w={parked.id}", visit)
         parked.shown_to = login.user.id
         wish = parked.wish
-        shown = {
-            "w": parked.id,
-            "app": words.name_of(wish.client),
-            "maker": words.maker_of(wish.client),
-            "is_checked": wish.client.origin != "dynamic",
-            "place": words.place_of(wish.redirect_uri),
-            "rights": words.rights_of(wish.scopes),
-            "endpoint": words.endpoint_of(wish, desk.resources),
-            "resource": wish.resource,
-            "user": login.user.name,
-            "display": words.plain(login.user.display or ""),
-        }
-        return page("consent", visit, **shown)
+        shown = words.asked_of(wish, login, desk.resources)
+        return page("consent", visit, w=parked.id, place=words.place_of(wish.redirect_uri), **shown)
 
     async def answer(self, request: Request) -> Response:
         desk = self._desk

@@ -65,19 +65,8 @@ class DevicePages:
             return to(f"/oauth/login?w={parked.id}", visit)
         parked.shown_to = login.user.id
         wish = parked.device.wish
-        shown = {
-            "w": parked.id,
-            "code": parked.device.written,
-            "app": words.name_of(wish.client),
-            "maker": words.maker_of(wish.client),
-            "is_checked": wish.client.origin != "dynamic",
-            "rights": words.rights_of(wish.scopes),
-            "endpoint": words.endpoint_of(wish, desk.resources),
-            "resource": wish.resource,
-            "user": login.user.name,
-            "display": words.plain(login.user.display or ""),
-        }
-        return page("device_consent", visit, **shown)
+        shown = words.asked_of(wish, login, desk.resources)
+        return page("device_consent", visit, w=parked.id, code=parked.device.written, **shown)
 
     async def answer(self, request: Request) -> Response:
         desk = self._desk

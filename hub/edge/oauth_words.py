@@ -9,11 +9,11 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from hub.edge.oauth_ports import Addresses
-from hub.identity.oauth.asked import OAuthClient, Wish
+from hub.identity.oauth.asked import Login, OAuthClient, Wish
 
 NAME_LENGTH: Final = 80
 _MARKS: Final = 2  # combining marks in a row; more of them overflow into the lines around
@@ -105,6 +105,20 @@ def rights_of(scopes: tuple[str, ...]) -> tuple[Right, ...]:
         words = _WHOLE.get(scope)
         found.append(Right(words, (), scope in _STRONG) if words else Right("Something else", (plain(scope),), True))
     return tuple(found)
+
+
+def asked_of(wish: Wish, login: Login, resources: Addresses) -> dict[str, Any]:
+    """What every page that asks for a yes says, whatever way the client came."""
+    return {
+        "app": name_of(wish.client),
+        "maker": maker_of(wish.client),
+        "is_checked": wish.client.origin != "dynamic",
+        "rights": rights_of(wish.scopes),
+        "endpoint": endpoint_of(wish, resources),
+        "resource": wish.resource,
+        "user": login.user.name,
+        "display": plain(login.user.display or ""),
+    }
 
 
 def endpoint_of(wish: Wish, resources: Addresses) -> str:
