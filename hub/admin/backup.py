@@ -40,6 +40,7 @@ FOLDERS: Final = ("keys", "tokens")
 NO_SECRETS: Final = {
     "tokens": "the local tokens: the next start makes new ones, which every client has to be given",
     "users": "passwords and one-time secrets of users, and what they let in: mcp-hub users passwd NAME sets one anew",
+    "connections": "what the hub holds to speak at servers for people: each logs in there once more",
     "keys": "the sealing keys: hashes of arguments in the log cannot be compared with those of later entries",
 }
 
@@ -121,8 +122,10 @@ def _forget_secrets(path: Path) -> None:
     """Their rows, what users log in with, what programs hold of them, and what is left of it all in free pages."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
-        for table in sorted(there & {"secrets", "codes", "grants"}):
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the three
+        for table in sorted(there & {"secrets", "codes", "grants", "connections"}):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the four
+        if "registrations" in there:
+            connection.execute("DELETE FROM registrations WHERE sealed IS NOT NULL")
         if "users" in there:
             connection.execute("UPDATE users SET password = NULL, otp = NULL")
         connection.execute("VACUUM")

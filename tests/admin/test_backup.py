@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from hub.admin.archive import ArchiveError
 from hub.admin.backup import make_backup
 from hub.admin.restore import restore
 from hub.core.accounts import CodeRow, GrantRow, UserRow
+from hub.core.connections import ConnectionRow, RegistrationRow
 from hub.core.ports import KeyRow
+from hub.stores.sqlite.connections import SqliteConnections
 from hub.stores.sqlite.database import open_database
 from hub.stores.sqlite.grants import SqliteGrants
 from hub.stores.sqlite.keys import SqliteKeys
@@ -91,6 +94,24 @@ async def test_without_secrets_users_are_there_and_what_they_log_in_with_is_not(
     make_backup(source, tmp_path / "whole.tar.gz")
     copy.write_bytes(contents(tmp_path / "whole.tar.gz")["hub.db"])
     assert data.rows(copy, "SELECT password FROM users") == [(data.CANARY.decode(),)]
+
+
+async def test_without_secrets_nothing_is_left_that_the_hub_could_act_with_elsewhere(tmp_path: Path) -> None:
+    source = await data.made(tmp_path / "d")
+    database = await open_database(source / "hub.db")
+    store = SqliteConnections(database)
+    where = ("u1", "wiki", "https://as", "https://wiki/mcp", "", "c1", ())
+    await store.put(ConnectionRow("local", "o1", *where, data.CANARY, 1.0, 1.0, None, 1.0), None)
+    public = RegistrationRow("local", "https://as", "c1", "dynamic", {}, 1.0)
+    await store.put_registration(public, None)
+    await store.put_registration(replace(public, client="c2", sealed=data.CANARY), None)
+    await database.aclose()
+    make_backup(source, tmp_path / "b.tar.gz", secrets=False)
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(contents(tmp_path / "b.tar.gz")["hub.db"])
+    assert data.CANARY not in copy.read_bytes()
+    assert data.rows(copy, "SELECT count(*) FROM connections") == [(0,)]
+    assert data.rows(copy, "SELECT client FROM registrations") == [("c1",)]
 
 
 async def test_a_hub_that_writes_meanwhile_is_not_disturbed_and_its_log_is_not_behind(tmp_path: Path) -> None:

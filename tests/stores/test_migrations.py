@@ -12,7 +12,10 @@ from hub.stores.sqlite.keys import SqliteKeys
 from hub.stores.sqlite.migrations import MIGRATIONS, Migration, SchemaError
 
 NEXT: Migration = ("ALTER TABLE keys ADD COLUMN note TEXT", "CREATE TABLE more (tenant TEXT PRIMARY KEY)")
-TABLES = {"keys", "pins", "lists", "registry", "secrets", "users", "clients", "codes", "grants"}
+TABLES = {
+    *("keys", "pins", "lists", "registry", "secrets", "users", "clients", "codes", "grants"),
+    *("connections", "registrations"),
+}
 BROKEN: Migration = ("CREATE TABLE half (tenant TEXT PRIMARY KEY)", "ALTER TABLE no_such ADD COLUMN x")
 
 

@@ -66,7 +66,7 @@ async def test_an_upgrade_leaves_a_whole_copy_of_what_was(tmp_path: Path) -> Non
         assert file.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert file.execute("SELECT count(*) FROM registry").fetchone() == (0,)
-        for table in ("secrets", "users", "clients", "codes", "grants"):
+        for table in ("secrets", "users", "clients", "codes", "grants", "connections", "registrations"):
             assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     copy = tmp_path / "hub.db.schema-1"
     assert copy.stat().st_mode & 0o777 == 0o600

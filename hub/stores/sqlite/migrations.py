@@ -64,6 +64,22 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             previous_sha256 TEXT, previous_until REAL, successor BLOB, used_at REAL, revoked_at REAL, reason TEXT,
             PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE connections (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, "user" TEXT NOT NULL, server TEXT NOT NULL, issuer TEXT NOT NULL,
+            resource TEXT NOT NULL, label TEXT NOT NULL, client TEXT NOT NULL, scopes TEXT NOT NULL,
+            sealed BLOB NOT NULL, created_at REAL NOT NULL, obtained_at REAL NOT NULL, expires_at REAL,
+            chosen_at REAL NOT NULL, version INTEGER NOT NULL, "grant" TEXT NOT NULL, account TEXT, ended TEXT,
+            ended_at REAL, renewing_by TEXT, renewing_until REAL,
+            PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
+        """CREATE UNIQUE INDEX connections_by_place ON connections
+            (tenant, "user", server, issuer, resource, label)""",
+        """CREATE TABLE registrations (
+            tenant TEXT NOT NULL, issuer TEXT NOT NULL, client TEXT NOT NULL, origin TEXT NOT NULL,
+            metadata TEXT NOT NULL, created_at REAL NOT NULL, version INTEGER NOT NULL, sealed BLOB, expires_at REAL,
+            refused_at REAL,
+            PRIMARY KEY (tenant, issuer, client)) WITHOUT ROWID""",
+    ),
 )
 
 
