@@ -20,6 +20,7 @@ Era = Literal["modern", "legacy"]  # modern: 2026-07-28, stateless; legacy: 2025
 Kind = Literal["tool", "prompt", "resource", "template"]
 
 EMPTY: Final[Json] = {}
+LOCAL: Final = "local"  # the account of whoever owns the machine that the hub runs on
 
 
 class AnyArguments(Enum):
@@ -58,6 +59,11 @@ class Principal:
     acting: tuple[str, ...] = ()  # who acts for whom, nearest first (RFC 8693 `act`)
     strength: str = "token"  # how the caller proved to be one: "token", "password", "otp", "sso"
     attributes: Json = field(default_factory=dict, hash=False)  # of the user: tenant attributes
+
+    @property
+    def account(self) -> str:
+        """Whose accounts at downstreams are used for this caller: the user's, this machine's, or the key's own."""
+        return self.user or (LOCAL if self.credential.startswith("local:") else self.credential)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

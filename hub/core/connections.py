@@ -13,9 +13,34 @@ from hub.core.call import Json
 SHARED: Final = ""  # the user of what everybody uses
 
 GrantKind = Literal["code", "client_credentials"]  # a person logged in; the hub asks in its own name
+Method = Literal["client_secret_basic", "client_secret_post", "none"]
 Ended = Literal["invalid_grant", "invalid_client", "rejected"]
 """Why nothing can be renewed: the issuer ended the grant, it does not know the hub's client any more, or the downstream
 takes no token of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredClient:
+    """An app that an admin registered for the hub, where the issuer registers none by itself."""
+
+    id: str
+    secret: str | None = field(default=None, repr=False)
+    method: Method = "none"  # how it says who it is; "none" without a secret, and only then
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAuth:
+    """How the hub gets tokens for one server: what an admin entered. All else the server and its issuer say."""
+
+    account: Literal["user", "shared"] = "user"  # everybody's own account there, or one for all that an admin logs in
+    grant: GrantKind = "code"
+    client: EnteredClient | None = None
+    issuer: str | None = None  # None: as the server says
+    resource: str | None = None  # None: as the server says
+    scopes: tuple[str, ...] = ()  # asked for in the place of what the server lists
+    authorization_endpoint: str | None = None  # of an issuer that publishes no metadata; they need `issuer`
+    token_endpoint: str | None = None
+    revocation_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

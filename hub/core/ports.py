@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from hub.core.call import AnyArguments, Call, Denied, Done, Item, Json, Kind, Obligation, Outcome, Principal, Route
@@ -126,22 +126,24 @@ class Endpoint:
 class Catalog(Protocol):
     """All items of all downstreams, as one snapshot. Reading it never waits for a downstream."""
 
-    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
-        """The item that clients of this endpoint call `name` (a name, a uri, or for templates a uriTemplate).
+    def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
+        """The item that this account's clients call `name` here (a name, a uri, or for templates a uriTemplate).
+
+        `account` is `Principal.account`: servers where everybody has his own account list for each what is his.
 
         A uri that no list names but a template matches, or whose server offers resources, is an item of kind resource.
         """
 
-    def items(self, endpoint: str, kind: Kind) -> tuple[Item, ...]:
-        """Every item of that kind at this endpoint, in a stable order (by canonical name)."""
+    def items(self, endpoint: str, kind: Kind, account: str = "") -> tuple[Item, ...]:
+        """Every item of that kind for this account at this endpoint, in a stable order (by canonical name)."""
 
-    async def settled(self, endpoint: str, timeout_s: float) -> None:
+    async def settled(self, endpoint: str, timeout_s: float, account: str = "") -> None:
         """Return once every server of this endpoint has a list or has failed, or after `timeout_s`."""
 
-    def capabilities(self, endpoint: str) -> Json:
+    def capabilities(self, endpoint: str, account: str = "") -> Json:
         """The union of what this endpoint's servers offer, as MCP server capabilities the hub can keep."""
 
-    def ttl_ms(self, endpoint: str, kind: Kind) -> int:
+    def ttl_ms(self, endpoint: str, kind: Kind, account: str = "") -> int:
         """How long this list may still be taken for current: the least of what its servers promised, now.
 
         0 when one of them promised nothing, has said that its list is new, is away or has no list yet.
@@ -157,8 +159,30 @@ class Change:
 
 
 class Changes(Protocol):
-    def watch(self, endpoint: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
+    def watch(self, endpoint: str, on_change: Callable[[Change], None], account: str = "") -> Callable[[], None]:
         """Call `on_change` (debounced, never concurrently) until the returned function is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A login at a downstream that its caller may make now, by opening a page of the hub."""
+
+    id: str  # names this login to clients (elicitationId), and opens nothing
+    url: str = field(repr=False)  # of the page; good for ten minutes, once, and only for who it was offered to
+
+
+class Offers(Protocol):
+    """Logins at downstreams, as calls need them."""
+
+    def offer(self, who: Principal, server: str) -> Offer | None:
+        """The page at which this caller connects his account there. Never waits.
+
+        None: he cannot (no page of the hub is reached by browsers, the account is one for all, or logging in again
+        would not help). While an offer is good, the same caller gets the same one.
+        """
+
+    async def finished(self, id: str, timeout_s: float) -> bool:
+        """Whether that login has come to its good end, at the latest after `timeout_s`. False for one nobody knows."""
 
 
 class Attributes(Protocol):

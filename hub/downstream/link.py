@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from hub.core.call import EMPTY, Era, Json
+from hub.core.connections import ServerAuth
 from hub.core.ports import Rate
 
 Transport = Literal["stdio", "http", "sse", "inprocess"]
@@ -34,6 +35,7 @@ class ServerSpec:
     cwd: str | None = None
     url: str = field(default="", repr=False)  # http, sse; may hold a secret
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: ServerAuth | None = None  # http, sse: how tokens for it are got; None: it gets `headers` and nothing else
     connector: str = ""  # inprocess: the name of a first-party connector
     era: Literal["auto", "modern", "legacy"] = "auto"
     pins: Literal["off", "warn", "quarantine"] = "quarantine"

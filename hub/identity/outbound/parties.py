@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeGuard, get_args
 
-Method = Literal["client_secret_basic", "client_secret_post", "none"]
+from hub.core.connections import Method as Method
+
 METHODS: Final[tuple[Method, ...]] = get_args(Method)  # the best first
 Origin = Literal["admin", "metadata", "dynamic"]  # pre-registered, CIMD, RFC 7591
 MAX_SCOPES: Final = 100  # asked for at once
