@@ -16,7 +16,7 @@ from hub import VERSION
 from hub.admin.api import admin_app
 from hub.admin.metrics import MeteredAuditor, Metrics
 from hub.assembly_doors import admin_ports, availability, edge_ports
-from hub.assembly_parts import Build, Parts, open_parts, with_sandbox
+from hub.assembly_parts import Build, Parts, Reached, open_parts, with_sandbox
 from hub.assembly_telemetry import Telemetries
 from hub.assembly_watch import watched
 from hub.audit.writer import AuditLog
@@ -34,10 +34,7 @@ from hub.core.ports import (
     Router,
     Stage,
 )
-from hub.downstream.catalog import Catalogue
 from hub.downstream.dispatch import Dispatch
-from hub.downstream.pool import Pool
-from hub.downstream.rounds import Rounds
 from hub.edge import mcp_stdio
 from hub.edge.http import HubApp
 from hub.edge.mcp_legacy import LegacyEdge
@@ -125,16 +122,13 @@ def pipeline(config: Config, ports: StagePorts, dispatch: Stage, audit: Auditor)
 
 
 def making(
-    catalogue: Catalogue,
-    pool: Pool,
-    audit: AuditLog,
-    telemetry: Telemetries,
-    current: Callable[[], Config],
-    rounds: Rounds,
+    reached: Reached, audit: AuditLog, telemetry: Telemetries, current: Callable[[], Config]
 ) -> tuple[Metrics, Build]:
     """The metrics, and what builds a pipeline from a configuration on parts that outlive it."""
-    metrics = Metrics(pool.health, lambda: availability(current(), catalogue, pool))
-    ports, dispatch = StagePorts(catalogue, MemoryCounters()), Dispatch(catalogue, pool, rounds)
+    pool, offered = reached.pool, reached.offered
+    metrics = Metrics(pool.health, lambda: availability(current(), reached.catalogue, pool))
+    ports = StagePorts(offered, MemoryCounters())
+    dispatch = Dispatch(offered, reached.links, reached.rounds, reached.offers)
     telemetry.report(metrics.registry)
     auditor = telemetry.around(MeteredAuditor(audit, metrics))
     return metrics, lambda config: pipeline(config, ports, dispatch, auditor)
@@ -201,7 +195,8 @@ def apps(parts: Parts, data: DataDir, started_at: str, ready: Callable[[], bool]
     """The doors: HTTP, and the one for bridges."""
     ports = edge_ports(parts)
     rest = admin_app(admin_ports(parts, data, started_at, ready))
-    login = parts.login
+    login, outbound = parts.login, parts.outbound
+    pages = login.door(outbound.connect, outbound.places.base)
     app = HubApp(
         ports,
         ModernEdge(ports),
@@ -209,7 +204,8 @@ def apps(parts: Parts, data: DataDir, started_at: str, ready: Callable[[], bool]
         SseEdge(ports),
         rest,
         metrics_open=parts.current.config.listen.loopback,
-        login=(login.app, login.resources) if login.app is not None else None,
+        login=pages,
+        published=login.resources if login.taken else None,
     )
     return app, StdioEdge(ports)
 

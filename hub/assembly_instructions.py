@@ -12,8 +12,7 @@ from typing import Final
 
 from hub.assembly_parts import Current
 from hub.core.call import Item, Principal
-from hub.core.ports import Endpoint
-from hub.downstream.catalog import Catalogue
+from hub.core.ports import Catalog, Endpoint
 from hub.downstream.definitions import KINDS
 from hub.downstream.pool import Pool
 from policies import authorize, endpoint
@@ -25,7 +24,7 @@ MAX_CHARS: Final = 8192  # of one server: a model reads them whole, before anyth
 
 
 class Instructions:
-    def __init__(self, current: Current, catalogue: Catalogue, pool: Pool) -> None:
+    def __init__(self, current: Current, catalogue: Catalog, pool: Pool) -> None:
         self._current, self._catalogue, self._pool = current, catalogue, pool
 
     def of(self, name: str, who: Principal) -> str | None:
@@ -58,7 +57,7 @@ class Instructions:
         """Of these servers, those with at least one item that this caller is shown here."""
         seen: set[str] = set()
         for kind in KINDS:
-            for item in self._catalogue.items(chosen.name, kind):
+            for item in self._catalogue.items(chosen.name, kind, who.account):
                 if item.server in wanted and item.server not in seen and _shown(chosen, who, item):
                     seen.add(item.server)
         return seen

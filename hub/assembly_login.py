@@ -22,7 +22,9 @@ from hub.core.call import Principal
 from hub.core.errors import HubError
 from hub.core.ports import Journal
 from hub.downstream.fetch import GuardedFetcher
-from hub.edge.oauth import oauth_app, resource_app
+from hub.edge.connect_ports import Connect
+from hub.edge.oauth import connect_app, oauth_app, resource_app
+from hub.edge.oauth_ports import SignOn
 from hub.identity.bearers import Bearers, Claims
 from hub.identity.oauth.ports import Parts, Settings
 from hub.identity.oauth.resources import Resources
@@ -52,12 +54,27 @@ class LoginParts:
     resources: Resources
     bearers: Bearers
     tokens: IssuedTokens
-    app: Starlette | None  # None: no tokens are taken here, and nothing says where to get some
+    journal: Journal
+    sso: SignOn | None
+    taken: bool  # whether tokens of anybody open this hub, so that it says where to get some
     pages: bool  # whether people log in at it
 
     def operations(self, journal: Journal) -> tuple[Operation, ...]:
         url = f"{self.resources.issuer}/oauth/welcome" if self.pages else None
         return operations(UserDesk(self.users, self.server, journal, url))
+
+    def door(self, connect: Connect, base: str | None) -> Starlette | None:
+        """Its pages and endpoints; None: it has none. `base` is where browsers reach this hub."""
+        resources = self.resources
+        if self.pages:
+            secure = resources.issuer.startswith("https:")
+            return oauth_app(
+                self.server, self.users, resources, self.journal, secure=secure, sso=self.sso, connect=connect
+            )
+        if base is not None:
+            protected = resources if self.taken else None
+            return connect_app(connect, base=base, secure=base.startswith("https:"), resources=protected)
+        return resource_app(resources) if self.taken else None
 
 
 class IssuedTokens:
@@ -100,12 +117,10 @@ async def open_login(
     stack.push_async_callback(bearers.aclose)
     _watch(users, server, bearers, journal, stack)
     await stack.enter_async_context(_tended(server))
-    app = resource_app(resources) if own else None
-    if pages := bool(own and auth.login):
-        secure = resources.issuer.startswith("https:")
-        sso = sign_on(auth.sso, fetcher, resources, users, stack)
-        app = oauth_app(server, users, resources, journal, secure=secure, sso=sso)
-    return LoginParts(users, roles, server, resources, bearers, IssuedTokens(bearers, server), app, pages)
+    pages = bool(own and auth.login)
+    sso = sign_on(auth.sso, fetcher, resources, users, stack) if pages else None
+    tokens = IssuedTokens(bearers, server)
+    return LoginParts(users, roles, server, resources, bearers, tokens, journal, sso, bool(own), pages)
 
 
 def _resources(auth: Auth, own: tuple[str, ...], endpoints: Callable[[], Collection[str]]) -> Resources:

@@ -16,7 +16,9 @@ from time import monotonic
 from typing import Final
 
 from connectors.sandbox.server import build as build_sandbox
+from hub.admin.events import CountedJournal
 from hub.admin.metrics import Metrics
+from hub.assembly_connections import Outbound, open_outbound, own_links
 from hub.assembly_live import Live
 from hub.assembly_login import LoginParts, following, open_login
 from hub.assembly_secrets import open_rounds, open_vault, resolved, tended
@@ -25,12 +27,16 @@ from hub.audit.writer import AuditLog
 from hub.config import Config, load
 from hub.core.call import Json
 from hub.core.pipeline import Pipeline
+from hub.core.ports import Journal, Offers
 from hub.downstream.catalog import Catalogue
+from hub.downstream.credential import Credentials
 from hub.downstream.health import Health, PoolEvents
 from hub.downstream.http import HttpOpener
 from hub.downstream.inprocess import InprocessOpener
 from hub.downstream.link import Link, Opener, ServerSpec, Transport
+from hub.downstream.own_catalog import OwnCatalogue
 from hub.downstream.pool import Pool
+from hub.downstream.reach import Reach
 from hub.downstream.rounds import Rounds
 from hub.downstream.sse import SseOpener
 from hub.downstream.stdio import StdioOpener
@@ -49,12 +55,14 @@ SANDBOX: Final = "sandbox"
 CONNECTORS: Final = {SANDBOX: build_sandbox}
 
 
-def openers(environ: Mapping[str, str]) -> tuple[dict[Transport, Opener], StdioOpener]:
+def openers(
+    environ: Mapping[str, str], credentials: Credentials | None = None
+) -> tuple[dict[Transport, Opener], StdioOpener]:
     stdio = StdioOpener(environ)
     made: dict[Transport, Opener] = {
         "stdio": stdio,
-        "http": HttpOpener(),
-        "sse": SseOpener(),
+        "http": HttpOpener(credentials=credentials),
+        "sse": SseOpener(credentials=credentials),
         "inprocess": InprocessOpener(CONNECTORS),
     }
     return made, stdio
@@ -126,13 +134,16 @@ class Parts:
 
     current: Current
     live: Live
-    catalogue: Catalogue
+    catalogue: Catalogue  # of what everybody sees
+    offered: OwnCatalogue  # of what each account sees
     pool: Pool
     vault: Vault
     keys: Keys
     identities: Identities
     login: LoginParts
+    outbound: Outbound
     audit: AuditLog
+    journal: CountedJournal
     metrics: Metrics
     telemetry: Telemetries
     activity: Activity
@@ -141,7 +152,21 @@ class Parts:
 
 
 Build = Callable[[Config], Pipeline]
-Making = Callable[[Catalogue, Pool, AuditLog, Telemetries, Callable[[], Config], Rounds], tuple[Metrics, Build]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How calls reach downstreams, and what is known of them."""
+
+    catalogue: Catalogue
+    offered: OwnCatalogue
+    pool: Pool
+    links: Reach
+    rounds: Rounds
+    offers: Offers
+
+
+Making = Callable[[Reached, AuditLog, Telemetries, Callable[[], Config]], tuple[Metrics, Build]]
 
 
 async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, making: Making) -> Parts:
@@ -153,44 +178,58 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     audit = AuditLog(data.path / "audit.db", policy_version=config.policy_version, hmac_key=data.key("audit-hmac"))
     await audit.start()
     stack.push_async_callback(audit.aclose)
+    journal = CountedJournal(audit)
     installer = _Installer(audit)
-    live = _live(config, database, vault, audit, installer)
+    live = _live(config, database, vault, journal, installer)
     config = await live.load()
     audit.policy_version = config.policy_version
     keys = Keys(SqliteKeys(database))
     await keys.load()
     await stack.enter_async_context(tended(keys))
     secret = secrets.token_urlsafe(32)
-    login = await open_login(config, database, data, audit, stack, lambda: current.config.endpoints)
+    login = await open_login(config, database, data, journal, stack, lambda: current.config.endpoints)
+    outbound = await open_outbound(config, database, data, journal, login.users, stack)
     identities = Identities(local_tokens(data.path, config.tokens), keys, secret, login.tokens)
-    catalogue = Catalogue(config.servers, config.endpoints, SqlitePins(database), SqliteLists(database))
-    await catalogue.start()
-    stack.push_async_callback(catalogue.aclose)
-    opening, stdio = openers(os.environ)
-    pool = Pool(config.servers, opening, Told(catalogue).events(), stderr=stdio.stderr, drain_s=config.edge.drain_s)
-    stack.push_async_callback(stdio.aclose)
-    await pool.start()
-    stack.push_async_callback(pool.aclose)
+    catalogue, pool, stdio = await _downstreams(config, database, outbound.speaking, stack)
+    own = own_links(pool, catalogue, outbound, stack)
     telemetry = await opened(config.telemetry, stack)
     rounds = await stack.enter_async_context(open_rounds(data.path))
-    metrics, build = making(catalogue, pool, audit, telemetry, lambda: current.config, rounds)
-    current = Current(config, build(config), [following(login)])
+    reached = Reached(catalogue, own.offered, pool, own.links, rounds, outbound.desk)
+    metrics, build = making(reached, audit, telemetry, lambda: current.config)
+    metrics.registry.register(journal)
+    current = Current(config, build(config), [following(login), outbound.following(own.personal)])
     installer.ready(current, catalogue, pool, stdio, build)
     stack.push_async_callback(live.aclose)
     activity = Activity(metrics)
     return Parts(
-        *(current, live, catalogue, pool, vault, keys, identities, login, audit, metrics, telemetry),
+        *(current, live, catalogue, own.offered, pool, vault, keys, identities, login, outbound),
+        *(audit, journal, metrics, telemetry),
         *(activity, secret),
         data.key("cursors"),
     )
 
 
-def _live(config: Config, database: Database, vault: Vault, audit: AuditLog, installer: _Installer) -> Live:
+async def _downstreams(
+    config: Config, database: Database, credentials: Credentials, stack: AsyncExitStack
+) -> tuple[Catalogue, Pool, StdioOpener]:
+    """Lists and links of everybody."""
+    catalogue = Catalogue(config.servers, config.endpoints, SqlitePins(database), SqliteLists(database))
+    await catalogue.start()
+    stack.push_async_callback(catalogue.aclose)
+    opening, stdio = openers(os.environ, credentials)
+    pool = Pool(config.servers, opening, Told(catalogue).events(), stderr=stdio.stderr, drain_s=config.edge.drain_s)
+    stack.push_async_callback(stdio.aclose)
+    await pool.start()
+    stack.push_async_callback(pool.aclose)
+    return catalogue, pool, stdio
+
+
+def _live(config: Config, database: Database, vault: Vault, journal: Journal, installer: _Installer) -> Live:
     path, listen = config.path, config.given_listen
     return Live(
         config,
         SqliteRegistry(database),
-        audit,
+        journal,
         installer.install,
         environ=os.environ,
         secrets=vault.get,

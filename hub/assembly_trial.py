@@ -28,7 +28,7 @@ from policies.screen import Definitions
 def server_operations(parts: Parts) -> tuple[Operation, ...]:
     """What admins do with servers at run time."""
     current = parts.current
-    desk = RegisterDesk(parts.live, parts.vault, parts.audit, parts.catalogue.likenesses)
+    desk = RegisterDesk(parts.live, parts.vault, parts.journal, parts.offered.likenesses)
     trials = Trials(
         lambda: current.config,
         os.environ,
@@ -36,7 +36,7 @@ def server_operations(parts: Parts) -> tuple[Operation, ...]:
         lambda: openers(os.environ),
         lambda: parts.catalogue.items("", "tool"),
     )
-    return operations(desk, TryDesk(desk, trials, parts.audit))
+    return operations(desk, TryDesk(desk, trials, parts.journal))
 
 
 Openers = Callable[[], tuple[Mapping[Transport, Opener], StdioOpener]]

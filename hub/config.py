@@ -360,11 +360,24 @@ def _edge(section: Section) -> Limits:
     usual = Limits()
     given: dict[str, Any] = {}
     for part in fields(Limits):
+        if part.name == "trusted_proxies":
+            continue
         default = getattr(usual, part.name)
         low, high = _EDGE_BOUNDS[part.name]
         if isinstance(default, int):
             given[part.name] = section.whole(part.name, default, int(low), int(high))
         else:
             given[part.name] = section.number(part.name, default, low, high)
+    given["trusted_proxies"] = _proxies(section)
     section.close()
     return Limits(**given)
+
+
+def _proxies(section: Section) -> tuple[str, ...]:
+    found = section.texts("trusted_proxies") or ()
+    for entry in found:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError:
+            section.fault("trusted_proxies", f"{entry[:80]!r} is no address or network such as 10.0.0.0/8")
+    return found

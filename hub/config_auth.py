@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hub.config_issuers import read_fetch_local, read_issuers, read_sso
 from hub.config_section import Section
 from hub.config_servers import Entries
+from hub.core.addresses import fit_url
 from hub.core.call import Grants
 from hub.core.names import SERVER_ID
 from hub.identity.issuers import Issuer
@@ -42,6 +43,7 @@ class Auth:
     issuers: tuple[Issuer, ...] = ()  # whose tokens open the hub, beside its own
     sso: Provider | None = None  # at whose login people may log in
     fetch_local: tuple[str, ...] = ()  # private hosts and networks that the hub may ask for keys, metadata, documents
+    client_document_url: str | None = None  # where issuers find the hub's client document; None: at public_url
 
 
 def read_public_url(top: Section) -> str | None:
@@ -93,11 +95,30 @@ def read_auth(top: Section, entries: Entries) -> Auth:
         issuers=read_issuers(section, entries, roles),
         sso=read_sso(section, entries, roles),
         fetch_local=read_fetch_local(section),
+        client_document_url=_document_url(section),
     )
     if made.sso is not None and not made.login:
         section.fault("sso", "is a way to log in at the hub, and login is false")
     section.close(_UNBUILT, _FOREIGN)
     return made
+
+
+def _document_url(section: Section) -> str | None:
+    """A client id that is an address has a path (CIMD §3)."""
+    given = section.text("client_document_url", None)
+    if given is None:
+        return None
+    try:
+        target = fit_url(given)
+    except ValueError as exc:
+        section.fault("client_document_url", str(exc))
+        return None
+    if target.path_and_query == "/" or "?" in target.path_and_query or not given.startswith("https://"):
+        section.fault(
+            "client_document_url", "must be https:// with a path and no query, such as https://www.example.com/hub.json"
+        )
+        return None
+    return given
 
 
 def _roles(section: Section) -> dict[str, Role]:

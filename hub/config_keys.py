@@ -119,6 +119,11 @@ AUTH: Final = Part(
             "hosts, addresses and networks that the hub may ask for keys and metadata although they are private",
             "none",
         ),
+        Key(
+            "client_document_url",
+            "where the hub's client document is, for issuers that cannot reach this hub (https)",
+            "`/oauth/client.json` of `public_url`",
+        ),
     ),
 )
 ROLE: Final = Part(
@@ -211,6 +216,11 @@ EDGE: Final = Part(
         Key("back_queue", "notifications that wait for one slow client; more are dropped", lambda c: c.edge.back_queue),
         Key("keepalive_s", "seconds between comment lines on open streams", lambda c: c.edge.keepalive_s),
         Key("connections", "open connections", lambda c: c.edge.connections),
+        Key(
+            "trusted_proxies",
+            "addresses and networks of proxies, whose `X-Forwarded-For` says where a request comes from",
+            "none",
+        ),
     ),
 )
 SERVER: Final = Part(
@@ -227,6 +237,12 @@ SERVER: Final = Part(
         Key("cwd", "where it is started", "the folder of the file"),
         Key("url", "in place of `command`: the address of a server"),
         Key("headers", "what is sent with each request to the `url`", "none", "names and texts"),
+        Key(
+            "auth",
+            "how people [log in](connections.md) to the `url`; `false`: nobody does, and only `headers` are sent",
+            "found out; `false` with `headers.Authorization`",
+            "`false` or a mapping",
+        ),
         Key("connector", "in place of `command`: one that comes with the hub and runs in its process, `sandbox`"),
         Key(
             "type",
@@ -258,6 +274,41 @@ SERVER: Final = Part(
         Key("timeouts", "how long it may take", "see below", "a mapping"),
         Key("max_result_bytes", "a larger answer is refused while it arrives", lambda c: c.servers[0].max_result_bytes),
         Key("limit", "of each caller for each tool of this server", "none", "a mapping"),
+    ),
+)
+_FROM_SERVER: Final = "as the server says"
+SERVER_AUTH: Final = Part(
+    ("mcpServers", "ID", "auth"),
+    (
+        Key(
+            "account",
+            "`user`: everybody logs in to an account of his own; `shared`: an admin logs in once for all",
+            lambda c: c.servers[0].auth and c.servers[0].auth.account,
+        ),
+        Key(
+            "grant",
+            "`client_credentials`: nobody logs in, the hub gets tokens as its own `client`, for all",
+            lambda c: c.servers[0].auth and c.servers[0].auth.grant,
+        ),
+        Key("client", "an app that was registered for the hub by hand", "the hub registers itself", "a mapping"),
+        Key("issuer", "who gives the tokens, byte for byte as it names itself", _FROM_SERVER),
+        Key("resource", "what the tokens are for (RFC 8707)", _FROM_SERVER),
+        Key("scopes", "what is asked for", _FROM_SERVER),
+        Key(
+            "authorization_endpoint",
+            "of an `issuer` that publishes no metadata: where people log in",
+            "as the issuer says",
+        ),
+        Key("token_endpoint", "of the same: where the hub gets tokens", "as the issuer says"),
+        Key("revocation_endpoint", "of the same: where it gives them back (RFC 7009)", "as the issuer says"),
+    ),
+)
+SERVER_CLIENT: Final = Part(
+    ("mcpServers", "ID", "auth", "client"),
+    (
+        Key("id", "what the issuer calls the app; needed"),
+        Key("secret", "`secret:NAME`, `env:NAME` or `file:PATH`", "none", "a text"),
+        Key("method", "how the hub proves to be it", "`client_secret_basic` with a secret, else `none`"),
     ),
 )
 TIMEOUTS: Final = Part(
@@ -338,6 +389,8 @@ PARTS: Final = {
     "log": LOG,
     "edge": EDGE,
     "server": SERVER,
+    "server.auth": SERVER_AUTH,
+    "server.client": SERVER_CLIENT,
     "timeouts": TIMEOUTS,
     "limit": LIMIT,
     "endpoint": ENDPOINT,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from hub.config_secrets import SECRET_NAME, Secrets, Unresolved, refuse_shell
 from hub.config_section import Section
+from hub.config_server_auth import read_server_auth
 from hub.core.names import slug
 from hub.core.ports import Rate
 from hub.downstream.link import ServerSpec, Timeouts, Transport
@@ -30,8 +31,6 @@ _SPELLINGS: Final[Mapping[str, Transport]] = {
     "sse": "sse",
 }
 _UNBUILT: Final = {
-    "auth": "logging in to a server",
-    "oauth": "logging in to a server",
     "isolation": "one process per user",
     "sandbox": "isolating a server's process",
     "budget": "budgets",
@@ -45,6 +44,7 @@ _FOREIGN: Final = {
     "alwaysAllow": "the hub asks nobody; remove this key",
     "envFile": "is not read; give each value in env, or write file:PATH",
     "timeout": "write timeouts: {call: SECONDS}",
+    "oauth": "is called auth here: {client: {id: TEXT, secret: secret:NAME}, scopes: [..]}",
 }
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -95,15 +95,18 @@ class Entries:
 
     def _entry(self, id: str, entry: Section) -> ServerSpec:
         transport = _transport(entry)
-        limit = entry.section("limit")
+        limit, url, headers = entry.section("limit"), self._url(entry), self.headers(entry)
+        auth = read_server_auth(entry, self.secrets, transport, url, headers)
+        self.parsed.literal_secrets |= auth.is_literal
         spec = ServerSpec(
             id=id,
             transport=transport,
             command=self._command(entry),
             env=self._env(entry),
             cwd=self._cwd(entry),
-            url=self._url(entry),
-            headers=self.headers(entry),
+            url=url,
+            headers=headers,
+            auth=auth.auth,
             connector=entry.text("connector", None) or "",
             era=entry.choice("era", "auto", EraPin),
             pins=entry.choice("pins", "quarantine", Pins),

@@ -28,7 +28,8 @@ class Resolve:
     name = "resolve"
 
     def __init__(self, catalog: Catalog, *, cold_s: float = 3.0, cold_stdio_s: float = 10.0) -> None:
-        """`cold_s`: how long a name that nobody lists waits for servers in their first start, which may bring it."""
+        """`cold_s`: how long a name that nobody lists waits for servers in their first start, which may bring it,
+        and for those where the caller has an account of his own."""
         self._catalog = catalog
         self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
 
@@ -41,9 +42,8 @@ class Resolve:
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
         target = self._target(call)
         if isinstance(target, Denied) and target.code == "unknown_item":  # the wait tells nothing: all names wait alike
-            await self._catalog.settled(
-                call.endpoint, self._cold_stdio_s if call.client.transport == "stdio" else self._cold_s
-            )
+            patience_s = self._cold_stdio_s if call.client.transport == "stdio" else self._cold_s
+            await self._catalog.settled(call.endpoint, patience_s, call.who.account)
             target = self._target(call)
         return target if isinstance(target, Denied) else await next(call.about(target, call.record))
 
@@ -60,7 +60,9 @@ class Resolve:
         return Denied("unsupported", f"no such method: {method[:80]}")
 
     def _find(self, call: Call, kind: Kind, name: Any) -> Item | None:
-        return self._catalog.resolve(call.endpoint, kind, name) if isinstance(name, str) else None
+        if not isinstance(name, str):
+            return None
+        return self._catalog.resolve(call.endpoint, kind, name, call.who.account)
 
     def _referred(self, call: Call, ref: Any) -> Item | None:
         if not isinstance(ref, Mapping):

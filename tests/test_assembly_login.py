@@ -126,7 +126,8 @@ async def test_check_1_every_route_but_health_and_those_of_the_login_app_needs_a
 
 async def test_check_1_no_route_of_the_login_app_tells_a_stranger_who_there_is_or_takes_a_form(tmp_path: Path) -> None:
     async with with_ada(tmp_path) as ada:
-        app, nobody = ada.hub.parts.login.app, Http(ada.hub.port, None)
+        parts, nobody = ada.hub.parts, Http(ada.hub.port, None)
+        app = parts.login.door(parts.outbound.connect, None)
         assert app is not None
         found = list(routes_of(app))
         assert len(found) > 20
@@ -250,8 +251,9 @@ async def test_roles_of_a_new_configuration_are_taken_once_and_only_when_they_di
 
 async def test_with_login_off_there_is_no_app_no_link_and_no_token_that_is_taken(tmp_path: Path) -> None:
     async with live_hub(tmp_path, {"auth": {"login": False}}) as running:
-        login = running.parts.login
-        assert login.app is None
+        assert not running.parts.login.pages
+        for path in ("/oauth/login", "/oauth/authorize", "/oauth/token", "/.well-known/oauth-authorization-server"):
+            assert (await asyncio.to_thread(Http(running.port, None).request, "GET", path)).status == 404
         answer = await asyncio.to_thread(Http(running.port, ADMIN).request, "POST", "/api/v1/users/invite")
         assert answer.status == 409
         assert b"/oauth/" not in answer.body

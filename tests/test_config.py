@@ -74,7 +74,7 @@ def test_every_setting_reaches_its_place(write: Write, tmp_path: Path) -> None:
 listen: "[::1]:9000"
 data_dir: ./data
 limits: {per_caller: {per_minute: 60}}
-edge: {body_bytes: 2048, drain_s: 1.5, sessions: 5}
+edge: {body_bytes: 2048, drain_s: 1.5, sessions: 5, trusted_proxies: [127.0.0.1, "fd00::/8"]}
 screening: {descriptions: block, arguments: off, results: flag}
 results: strict
 output_bytes: 4096
@@ -92,6 +92,7 @@ endpoints:
     assert config.data_dir == tmp_path / "data"
     assert config.per_caller == Rate(60, 30)
     assert (config.edge.body_bytes, config.edge.drain_s, config.edge.sessions) == (2048, 1.5, 5)
+    assert config.edge.trusted_proxies == ("127.0.0.1", "fd00::/8")
     assert (config.screening.descriptions, config.screening.arguments) == ("block", "off")
     assert (config.results, config.output_bytes, config.log_level) == ("strict", 4096, "debug")
     assert {"hub.example.com", "localhost", "::1"} <= config.allowed_hosts
@@ -199,6 +200,8 @@ def test_numbers_are_read_as_yaml_1_2_and_texts_keep_their_spelling(write: Write
         ("edge: {drain_s: .nan}", "edge.drain_s", "number from"),
         ("edge: {header_s: true}", "edge.header_s", "number from"),
         ("edge: [1]", "edge", "must be a mapping, not a list"),
+        ("edge: {trusted_proxies: [10.0.0.1/8]}", "edge.trusted_proxies", "no address or network"),
+        ("edge: {trusted_proxies: [proxy.corp]}", "edge.trusted_proxies", "no address or network"),
         ("results: loud", "results", "one of off, warn, strict"),
         ("data_dir: [x]", "data_dir", "must be a text"),
         ('data_dir: ""', "data_dir", "must not be empty"),

@@ -102,7 +102,7 @@ def test_the_hubs_own_keys_reach_the_spec(tmp_path: Path) -> None:
         ({"connector": "../evil"}, ".connector", "first-party connector"),
         ({"command": "x", "enabled": True, "disabled": True}, ".disabled", "contradicts enabled"),
         ({"command": "x", "trusted": "yes"}, ".trusted", "true or false"),
-        ({"command": "x", "auth": {"oauth": {}}}, ".auth", "not built yet"),
+        ({"command": "x", "auth": {"oauth": {}}}, ".auth", "for servers with a url"),
         ({"command": "x", "isolation": "per-user"}, ".isolation", "not built yet"),
         ({"command": "x", "autoApprove": []}, ".autoApprove", "remove this key"),
         ({"command": "x", "timeout": 5}, ".timeout", "timeouts: {call: SECONDS}"),

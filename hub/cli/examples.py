@@ -76,6 +76,21 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ('mcp-hub tools call time__get_now --args \'{"zone": "UTC"}\'', "with arguments"),
         ("mcp-hub tools call time__get_now --args - < args.json", "with those of a file"),
     ),
+    "login": (
+        ("mcp-hub login notion", "your own account, in the browser"),
+        ("mcp-hub login notion --label work", "a second one there"),
+        ("mcp-hub login jira --shared", "the account that everybody uses"),
+        ("mcp-hub login notion --user ada --no-browser", "a link for ada, to send her"),
+    ),
+    "logout": (
+        ("mcp-hub logout notion", "your own account there"),
+        ("mcp-hub logout notion --user ada --all", "every account of ada there"),
+        ("mcp-hub logout o0123456789abcdef", "this one, as `connections` prints it"),
+    ),
+    "connections": (
+        ("mcp-hub connections", "whose, in which state, since when"),
+        ("mcp-hub connections --user ada --json", "of one user, for scripts"),
+    ),
     "users": (
         ("mcp-hub users add ada --role admin", "asks for the password without echo"),
         ("mcp-hub users import people.json", "as an identity provider exports them"),

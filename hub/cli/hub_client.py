@@ -60,11 +60,12 @@ def seen(run: Run, path: str, timeout_s: float = TIMEOUT_S) -> tuple[Any, str | 
 
 
 def every(run: Run, path: str, member: str, limit: int = PAGE) -> list[Any]:
-    """All rows of a list that comes in pages of `limit`. Raises ApiRefused or HubGone."""
-    page = api(run, "GET", f"{path}?limit={limit}")
+    """All rows of a list that comes in pages of `limit`; `path` may have a query. Raises ApiRefused or HubGone."""
+    path = f"{path}{'&' if '?' in path else '?'}limit={limit}"
+    page = api(run, "GET", path)
     rows: list[Any] = page[member]
     while page.get("next") is not None:
-        page = api(run, "GET", f"{path}?limit={limit}&cursor={segment(page['next'])}")
+        page = api(run, "GET", f"{path}&cursor={segment(page['next'])}")
         rows = [*rows, *page[member]]
     return rows
 

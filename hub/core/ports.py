@@ -124,12 +124,10 @@ class Endpoint:
 
 
 class Catalog(Protocol):
-    """All items of all downstreams, as one snapshot. Reading it never waits for a downstream."""
+    """One snapshot of all items as a `Principal.account` sees them ("": as everybody). Never waits for a downstream."""
 
     def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
         """The item that this account's clients call `name` here (a name, a uri, or for templates a uriTemplate).
-
-        `account` is `Principal.account`: servers where everybody has his own account list for each what is his.
 
         A uri that no list names but a template matches, or whose server offers resources, is an item of kind resource.
         """
@@ -138,7 +136,7 @@ class Catalog(Protocol):
         """Every item of that kind for this account at this endpoint, in a stable order (by canonical name)."""
 
     async def settled(self, endpoint: str, timeout_s: float, account: str = "") -> None:
-        """Return once every server of this endpoint has a list or has failed, or after `timeout_s`."""
+        """Return once every list of this endpoint, the account's own too, is there or has failed, or after the time."""
 
     def capabilities(self, endpoint: str, account: str = "") -> Json:
         """The union of what this endpoint's servers offer, as MCP server capabilities the hub can keep."""
@@ -160,7 +158,7 @@ class Change:
 
 class Changes(Protocol):
     def watch(self, endpoint: str, on_change: Callable[[Change], None], account: str = "") -> Callable[[], None]:
-        """Call `on_change` (debounced, never concurrently) until the returned function is called."""
+        """Call `on_change` for what this account sees (debounced, never concurrently) until the result is called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""All items of all downstreams: what each listed, what was approved, and what each endpoint shows of it.
+"""All items of all downstreams as everybody sees them: what each listed, what was approved, what each endpoint shows.
 
 Owns the present shelves and views, and swaps them whole. Reading never waits for a downstream; the fetching is the
 refreshers', the making of shelves and views is pure. It opens no connection and judges no caller.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Final
 
 from hub.core.call import EMPTY, Item, Json, Kind
 from hub.core.errors import HubError
@@ -26,21 +25,14 @@ from hub.downstream.link import Link, ServerSpec, same_connection
 from hub.downstream.lookalikes import Lookalikes
 from hub.downstream.pinbook import PinBook
 from hub.downstream.refresher import Pace, Refresher, Round
-from hub.downstream.shelf import Changed, Lists, Problem, Shelf, build, steadied
+from hub.downstream.shelf import Changed, Lists, Problem, Shelf, steadied
+from hub.downstream.shelving import LIST_CHANGED, merged, shelved, warned
 from hub.downstream.stored import from_stored, to_stored
 from hub.downstream.subscriptions import Subscriptions
 from hub.downstream.view import View
-from hub.downstream.watchers import Watchers
+from hub.downstream.watchers import Followers, Watchers
 
 log = logging.getLogger(__name__)
-
-BUILT_INLINE: Final = 200  # items; longer lists are made into shelves off the loop
-
-_LIST_CHANGED: Final[Mapping[str, tuple[Kind, ...]]] = {
-    "notifications/tools/list_changed": ("tool",),
-    "notifications/prompts/list_changed": ("prompt",),
-    "notifications/resources/list_changed": ("resource", "template"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +55,8 @@ class _State:
     shelf: Shelf | None = None
     disabled: bool = False
     away: bool = True
+    wants_login: bool = False  # its link is not accepted
+    refused: bool = False  # its lists are not given
     failed: set[Kind] = field(default_factory=lambda: set(KINDS))
     fetched_at: float | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one change of the shelf at a time
@@ -70,7 +64,7 @@ class _State:
 
 
 class Catalogue:
-    """Implements the ports Catalog and Changes."""
+    """Implements the ports Catalog and Changes, the same for every account."""
 
     def __init__(
         self,
@@ -84,26 +78,27 @@ class Catalogue:
         pace: Pace = Pace(),
     ) -> None:
         # A variant lists nothing of its own: it only takes calls of the server it is a variant of.
-        self._specs = {spec.id: spec for spec in specs if spec.variant_of is None}
-        self._endpoints = dict(endpoints)
+        self.specs = {spec.id: spec for spec in specs if spec.variant_of is None}
+        self.endpoints = dict(endpoints)
         self._prefixes = {name: endpoint.prefix for name, endpoint in endpoints.items()}  # of those that are gone too
-        self._pins, self._lists, self._tenant, self._clock = PinBook(pins, tenant), lists, tenant, clock
+        self.pins, self._lists, self._tenant, self._clock = PinBook(pins, tenant), lists, tenant, clock
         self._pace = pace
-        self._states = {id: _State(disabled=not spec.enabled) for id, spec in self._specs.items()}
-        self._refreshers = {id: self._refresher(spec) for id, spec in self._specs.items()}
-        self._unsettled = {id: -inf for id, spec in self._specs.items() if spec.enabled}  # since when, by the loop
+        self._states = {id: _State(disabled=not spec.enabled) for id, spec in self.specs.items()}
+        self._refreshers = {id: self._refresher(spec) for id, spec in self.specs.items()}
+        self._unsettled = {id: -inf for id, spec in self.specs.items() if spec.enabled}  # since when, by the loop
         self._settling = asyncio.Event()
         self._views: dict[str, View] = {}
-        self._watchers = Watchers(self._views.get, pace.watch_s)
-        self._subscriptions = Subscriptions(self._specs)
+        self._watchers = Watchers(self.view, pace.watch_s)
+        self.followers = Followers()
+        self._subscriptions = Subscriptions(self.specs)
         self._lookalikes = Lookalikes(self._tools)
-        self._publish(self._endpoints)
+        self._publish(self.endpoints)
 
     async def start(self) -> None:
         """Load approvals and last-known lists: servers that are away stay listed."""
-        await self._pins.load()
+        await self.pins.load()
         for server, stored in (await self._lists.load(self._tenant)).items():
-            if server in self._specs:
+            if server in self.specs:
                 async with self._states[server].lock:
                     await self._shelve(server, from_stored(stored))
         self._unsettled = dict.fromkeys(self._unsettled, asyncio.get_running_loop().time())
@@ -117,14 +112,14 @@ class Catalogue:
         keep all they have. One that is reached otherwise than before keeps its last list until it gives a new one.
         """
         listing = {spec.id: spec for spec in specs if spec.variant_of is None}
-        changed = [id for id, spec in listing.items() if id in self._specs and self._specs[id] != spec]
+        changed = [id for id, spec in listing.items() if id in self.specs and self.specs[id] != spec]
         async with AsyncExitStack() as held:
             shelves: dict[str, Shelf] = {}
             for id in changed:
                 state = self._states[id]
                 await held.enter_async_context(state.lock)
                 if state.shelf is not None:
-                    shelves[id] = await self._built(listing[id], state.lists)
+                    shelves[id] = await shelved(self.pins, listing[id], state.lists)
             swap()
             gone = self._commit(listing, endpoints, shelves)
         for id in gone:
@@ -142,7 +137,7 @@ class Catalogue:
     # What the pool tells.
 
     def on_up(self, server: str, link: Link) -> None:
-        if server in self._specs:
+        if server in self.specs:
             self._refreshers[server].up(link)
             self._subscriptions.renew(server, link)
 
@@ -150,42 +145,44 @@ class Catalogue:
         state = self._states.get(health.server)
         if state is None:
             return
-        state.away = health.state != "ready"
-        if state.disabled is not (health.state == "disabled"):
-            state.disabled = not state.disabled
-            self._publish(self._showing(health.server))
+        before = (state.disabled, state.wants_login)
+        state.away, state.disabled = health.state != "ready", health.state == "disabled"
+        state.wants_login = health.state == "needs_login"
+        if before != (state.disabled, state.wants_login):
+            self._publish(self.showing(health.server))
             self._lookalikes.touch()
         if health.state in ("down", "needs_login", "disabled"):
             self._settle(health.server)
 
     def on_notified(self, server: str, method: str, params: Json) -> None:
-        if server not in self._specs:
+        if server not in self.specs:
             return
-        if method in _LIST_CHANGED:
-            self._refreshers[server].changed(_LIST_CHANGED[method])
+        if method in LIST_CHANGED:
+            self._refreshers[server].changed(LIST_CHANGED[method])
         elif method == "notifications/resources/updated" and isinstance(params.get("uri"), str):
-            for endpoint in self._showing(server):
+            for endpoint in self.showing(server):
                 self._watchers.updated(endpoint, self._views[endpoint].uri(server, params["uri"]))
+            self.followers.updated(server, params["uri"])
 
     # What the pipeline and the edges read.
 
-    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+    def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
         view = self._views.get(endpoint)
         return view.resolve(kind, name) if view else None
 
-    def items(self, endpoint: str, kind: Kind) -> tuple[Item, ...]:
+    def items(self, endpoint: str, kind: Kind, account: str = "") -> tuple[Item, ...]:
         view = self._views.get(endpoint)
         return view.items(kind) if view else ()
 
-    def capabilities(self, endpoint: str) -> Json:
+    def capabilities(self, endpoint: str, account: str = "") -> Json:
         view = self._views.get(endpoint)
         return view.capabilities if view else EMPTY
 
-    def ttl_ms(self, endpoint: str, kind: Kind) -> int:
+    def ttl_ms(self, endpoint: str, kind: Kind, account: str = "") -> int:
         """As the port says. Servers that have no lists of this kind count only when there is no other."""
-        if endpoint not in self._endpoints:
+        if endpoint not in self.endpoints:
             return 0
-        servers, left_s = self._endpoints[endpoint].servers, inf
+        servers, left_s = self.endpoints[endpoint].servers, inf
         for id, state in self._states.items():  # asked twice for every list: plain, at a third of what generators cost
             if (servers is None or id in servers) and not state.disabled:
                 left_s = min(left_s, 0.0 if state.away else self._refreshers[id].left_s(kind))
@@ -195,11 +192,11 @@ class Catalogue:
         """Whether this endpoint's clients read public names or the downstream's own."""
         return self._prefixes.get(endpoint, "server")
 
-    async def settled(self, endpoint: str | None, timeout_s: float) -> None:
+    async def settled(self, endpoint: str | None, timeout_s: float, account: str = "") -> None:
         """As the port says (None: all servers); from a server's start: one that hangs delays early lists only."""
         loop = asyncio.get_running_loop()
-        while self._unsettled and (endpoint is None or endpoint in self._endpoints):
-            shown = None if endpoint is None else self._endpoints[endpoint]
+        while self._unsettled and (endpoint is None or endpoint in self.endpoints):
+            shown = None if endpoint is None else self.endpoints[endpoint]
             early = (at for id, at in self._unsettled.items() if shown is None or self._shows(shown, id))
             until = max(early, default=-inf) + timeout_s
             if until <= loop.time():
@@ -210,15 +207,42 @@ class Catalogue:
             except TimeoutError:
                 return
 
-    def watch(self, endpoint: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
+    def watch(self, endpoint: str, on_change: Callable[[Change], None], account: str = "") -> Callable[[], None]:
         return self._watchers.watch(endpoint, on_change)
 
-    async def subscribe(self, item: Item, link: Link) -> bool:
+    async def subscribe(self, item: Item, link: Link, account: str = "") -> bool:
         """Have the updates of this resource reported to watchers; False when its server cannot.
 
         Holds over reconnects. Raises DownstreamError.
         """
         return await self._subscriptions.hold(item, link)
+
+    # What a follower reads.
+
+    def view(self, endpoint: str, account: str = "") -> View | None:
+        """What everybody sees there."""
+        return self._views.get(endpoint)
+
+    def shelves(self, endpoint: str) -> tuple[tuple[str, Shelf | None], ...]:
+        """By server: the enabled ones that it shows. None: the server has not yet said what it offers."""
+        shown = self.endpoints.get(endpoint)
+        states = self._states.items()
+        return tuple((id, s.shelf) for id, s in states if not s.disabled and shown and self._shows(shown, id))
+
+    def listed(self, server: str) -> Shelf | None:
+        return self._states[server].shelf
+
+    def needs_login(self, server: str) -> bool:
+        """Whether the server gives its lists to nobody who shows no token; of one that is configured."""
+        state = self._states[server]
+        return state.wants_login or (state.refused and not state.away)
+
+    def left_s(self, server: str, kind: Kind) -> float:
+        """How long its list may still be taken for current; inf: it has none of this kind."""
+        return 0.0 if self._states[server].away else self._refreshers[server].left_s(kind)
+
+    def showing(self, server: str) -> list[str]:
+        return [name for name, shown in self.endpoints.items() if self._shows(shown, server)]
 
     # What operators read and decide.
 
@@ -231,7 +255,7 @@ class Catalogue:
         state = self._states.get(server)
         if state is None:
             return None
-        shelf = state.shelf or Shelf(self._specs[server])
+        shelf = state.shelf or Shelf(self.specs[server])
         counts = {kind: len(shelf.items.get(kind, ())) for kind in KINDS}
         stale = state.shelf is not None and (state.away or bool(state.failed))
         return ListStatus(server, counts, stale, state.fetched_at, shelf.problems, len(shelf.changed))
@@ -266,7 +290,7 @@ class Catalogue:
                 for changed in self.pending(server)
                 if (natives is None or changed.native in natives) and (seen is None or changed.sha256 in seen)
             ]
-            await self._pins.record(server, [Pin(c.server, c.kind, c.native, c.sha256, c.new) for c in chosen])
+            await self.pins.record(server, [Pin(c.server, c.kind, c.native, c.sha256, c.new) for c in chosen])
             if chosen:
                 await self._shelve(server, state.lists)
         return tuple(changed.native for changed in chosen)
@@ -277,7 +301,7 @@ class Catalogue:
         """Called by the server's refresher. What raises here is tried again; what stood before stands on."""
         state = self._states[server]
         async with state.lock:
-            lists = _merged(state.lists, round)
+            lists, state.refused = merged(state.lists, round), round.refused
             await self._shelve(server, lists)
             state.failed = (state.failed - set(round.fetched)) | set(round.failed)
             state.fetched_at = self._clock() if round.fetched else state.fetched_at
@@ -286,31 +310,22 @@ class Catalogue:
 
     async def _shelve(self, server: str, lists: Lists) -> None:
         """Build, record first sights, then swap: a definition is shown only when its approval is durable."""
-        state, spec = self._states[server], self._specs[server]
-        shelf = await self._built(spec, lists)
-        self._warn(state, shelf)
+        state, spec = self._states[server], self.specs[server]
+        shelf = await shelved(self.pins, spec, lists)
+        state.warned = warned(shelf, state.warned)
         state.lists, state.shelf = steadied(state.lists, state.shelf, lists, shelf)
-        self._publish(self._showing(server))
+        self._publish(self.showing(server))
         self._lookalikes.touch()
         self._settle(server)
-
-    async def _built(self, spec: ServerSpec, lists: Lists) -> Shelf:
-        approved = self._pins.of(spec.id)
-        if sum(len(listed) for listed in lists.by_kind.values()) > BUILT_INLINE:
-            shelf = await asyncio.to_thread(build, spec, lists, approved)
-        else:
-            shelf = build(spec, lists, approved)
-        await self._pins.record(spec.id, shelf.first_sights)
-        return shelf
 
     def _commit(
         self, listing: Mapping[str, ServerSpec], endpoints: Mapping[str, Endpoint], shelves: Mapping[str, Shelf]
     ) -> list[str]:
         """Swap everything, in one step of the loop; the ids of servers that are gone."""
-        before = dict(self._specs)
+        before = dict(self.specs)
         gone = [id for id in before if id not in listing]
-        self._specs.clear()  # the subscriptions read the same mapping
-        self._specs.update(listing)
+        self.specs.clear()  # the subscriptions read the same mapping
+        self.specs.update(listing)
         for id in gone:
             del self._states[id]
             self._refreshers.pop(id).drop()
@@ -326,14 +341,16 @@ class Catalogue:
             if id not in before or not same_connection(before[id], spec):
                 self._renew(spec)
             self._switch(spec)
-        emptied = [name for name in self._endpoints if name not in endpoints]
-        self._watchers.forget([name for name in endpoints if endpoints[name] != self._endpoints.get(name)])
-        self._endpoints = dict(endpoints)
+        emptied = [name for name in self.endpoints if name not in endpoints]
+        selecting = [name for name in endpoints if endpoints[name] != self.endpoints.get(name)]
+        self._watchers.forget(selecting)
+        self.followers.reselected(selecting)
+        self.endpoints = dict(endpoints)
         self._prefixes.update({name: endpoint.prefix for name, endpoint in endpoints.items()})
         for name in emptied:
             self._views.pop(name, None)
-        self._publish(self._endpoints)
-        self._watchers.touched(emptied)
+        self._publish(self.endpoints)
+        self._touch(emptied)
         self._lookalikes.touch()
         return gone
 
@@ -342,7 +359,8 @@ class Catalogue:
         if (old := self._refreshers.get(spec.id)) is not None:
             old.drop()
         self._refreshers[spec.id] = self._refresher(spec)
-        self._states[spec.id].away = self._states[spec.id].disabled = True
+        state = self._states[spec.id]
+        state.away, state.disabled, state.wants_login, state.refused = True, True, False, False
 
     def _switch(self, spec: ServerSpec) -> None:
         state = self._states[spec.id]
@@ -355,18 +373,6 @@ class Catalogue:
     def _refresher(self, spec: ServerSpec) -> Refresher:
         return Refresher(spec, self._pace, partial(self._take_in, spec.id))
 
-    def _warn(self, state: _State, shelf: Shelf) -> None:
-        for changed in shelf.changed:
-            if changed.sha256 not in state.warned:
-                log.warning(
-                    "%s of %s differs from what was approved%s; see `mcp-hub servers diff %s`",
-                    changed.public,
-                    changed.server,
-                    " and is hidden" if shelf.spec.pins == "quarantine" else "",
-                    changed.server,
-                )
-        state.warned = frozenset(changed.sha256 for changed in shelf.changed)
-
     def _settle(self, server: str) -> None:
         if server in self._unsettled:
             del self._unsettled[server]
@@ -376,25 +382,17 @@ class Catalogue:
     def _shows(self, endpoint: Endpoint, server: str) -> bool:
         return endpoint.servers is None or server in endpoint.servers
 
-    def _showing(self, server: str) -> list[str]:
-        return [name for name, endpoint in self._endpoints.items() if self._shows(endpoint, server)]
-
     def _tools(self) -> dict[str, tuple[Item, ...]]:
         shelves = {id: state.shelf for id, state in self._states.items() if not state.disabled}
         return {id: shelf.items.get("tool", ()) for id, shelf in shelves.items() if shelf is not None}
 
-    def _publish(self, endpoints: Iterable[str]) -> None:
+    def _publish(self, endpoints: Collection[str]) -> None:
         for name in endpoints:
-            endpoint = self._endpoints[name]
-            states = [s for id, s in self._states.items() if self._shows(endpoint, id) and not s.disabled]
-            shelves = [state.shelf for state in states if state.shelf is not None]
-            self._views[name] = View(endpoint, shelves, unknown=len(shelves) < len(states))
+            shelves = [shelf for _, shelf in self.shelves(name)]
+            known = [shelf for shelf in shelves if shelf is not None]
+            self._views[name] = View(self.endpoints[name], known, unknown=len(known) < len(shelves))
+        self._touch(endpoints)
+
+    def _touch(self, endpoints: Collection[str]) -> None:
         self._watchers.touched(endpoints)
-
-
-def _merged(lists: Lists, round: Round) -> Lists:
-    """The lists after one round: what was not fetched stays as it was."""
-    cuts = {kind: cut for kind, cut in lists.cuts.items() if kind not in round.fetched}
-    cuts.update({kind: fetched.cut for kind, fetched in round.fetched.items() if fetched.cut is not None})
-    by_kind = {**lists.by_kind, **{kind: fetched.definitions for kind, fetched in round.fetched.items()}}
-    return replace(lists, by_kind=by_kind, peer=round.peer, cuts=cuts)
+        self.followers.published(endpoints)

@@ -38,6 +38,11 @@ class Counted:
     def alive(self) -> bool:
         return self._link.alive
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight."""
+        return self._calls > 0
+
     async def aclose(self) -> None:
         await self._link.aclose()
 

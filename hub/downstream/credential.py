@@ -15,14 +15,16 @@ class Credential(Protocol):
         """The access token to present now; None: this account holds none, and the request goes without.
 
         Waits only when the token has ended and another is being got. Raises `NeedsLogin` when nothing can be had
-        without a login, and `Unreachable` when the issuer cannot be asked at the moment.
+        without a login, and `Unreachable` when the issuer cannot be asked at the moment. One who stops waiting stops
+        nobody else's renewal: each request waits no longer than it has time.
         """
 
     async def refused(self, token: str | None, status: int, challenge: str | None) -> str:
         """The server answered 401, or 403 with a `WWW-Authenticate`: another token, to be tried exactly once.
 
-        `token` is the one it refused, `challenge` the header as it came. Raises as `token`; `NeedsLogin` is then known
-        to whoever offers logins, with its challenge.
+        `token` is the one it refused, `challenge` the header as it came (several of them joined by ", "). Told as well
+        when that other token was refused; its answer is not used then. Raises as `token`; `NeedsLogin` is then known to
+        whoever offers logins, with its challenge.
         """
 
     def served(self) -> None:

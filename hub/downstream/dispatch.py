@@ -31,8 +31,11 @@ from hub.core.call import (
 )
 from hub.core.errors import DownstreamError, Garbled, Late, Lost, NeedsLogin, Oversize, Refused, Unreachable
 from hub.core.names import public_uri, publish_result
-from hub.core.ports import Catalog, Next, PrefixRule
+from hub.core.ports import Catalog, Next, Offer, Offers, PrefixRule
+from hub.downstream import login_offer
 from hub.downstream.link import Exchange, Link, ServerSpec
+from hub.downstream.login_tool import NATIVE as LOG_IN
+from hub.downstream.login_tool import is_login_tool
 from hub.downstream.rounds import Rounds, answers_of
 from hub.wire.asking import (
     MAY_ASK,
@@ -59,13 +62,16 @@ _LISTENERS_AT_ONCE: Final = 16
 
 
 class Links(Protocol):
-    """The part of the pool that reaches a downstream."""
+    """What reaches downstreams. `account` is whose account there a call uses; "" where that makes no difference."""
 
-    def link(self, server: str) -> Link:
+    def link(self, server: str, account: str) -> Link:
         """The link in force. Raises Unreachable or NeedsLogin."""
 
-    async def started(self, server: str, timeout_s: float) -> Link:
-        """As `link`, but a server in its first start is waited for."""
+    async def started(self, server: str, account: str, timeout_s: float) -> Link:
+        """As `link`, but a server in its first start is waited for, and a link of the account's own is opened."""
+
+    def connected(self, server: str, account: str) -> bool:
+        """Whether the account has a connection of its own there."""
 
     def spec(self, server: str) -> ServerSpec | None: ...
 
@@ -75,7 +81,7 @@ class Shelves(Catalog, Protocol):
 
     def prefix(self, endpoint: str) -> PrefixRule: ...
 
-    async def subscribe(self, item: Item, link: Link) -> bool:
+    async def subscribe(self, item: Item, link: Link, account: str = "") -> bool:
         """False when the server does not report on resources. Raises DownstreamError."""
 
 
@@ -85,17 +91,19 @@ class Dispatch:
     def __init__(
         self,
         catalog: Shelves,
-        pool: Links,
+        links: Links,
         rounds: Rounds | None = None,
+        offers: Offers | None = None,
         *,
         cold_s: float = 3.0,
         cold_stdio_s: float = 10.0,
     ) -> None:
         """`cold_s`: how long a list or call waits for servers in their first start; longer where hosts start it.
 
-        Without `rounds`, questions that are open end with this process.
+        Without `rounds`, questions that are open end with this process; without `offers`, nobody can log in.
         """
-        self._catalog, self._pool, self._rounds = catalog, pool, rounds or Rounds.of_this_process()
+        self._catalog, self._links, self._rounds = catalog, links, rounds or Rounds.of_this_process()
+        self._offers = offers
         self._cold_s, self._cold_stdio_s = cold_s, cold_stdio_s
 
     async def __call__(self, call: Call, next: Next, /) -> Outcome:
@@ -105,8 +113,9 @@ class Dispatch:
                     return await self._again(call, item)
                 return await self._one(call, item)
             case Listing(kind):
-                await self._catalog.settled(call.endpoint, self._patience_s(call))
-                return Listed(self._catalog.items(call.endpoint, kind))
+                account = call.who.account
+                await self._catalog.settled(call.endpoint, self._patience_s(call), account)
+                return Listed(self._catalog.items(call.endpoint, kind, account))
             case Several(items):
                 return await self._several(call, items)
             case HubOwned():
@@ -117,13 +126,19 @@ class Dispatch:
                 assert_never(other)
 
     async def _again(self, call: Call, item: Item) -> Outcome:
-        """A call with answers to what its server asked: they go to that server, and nowhere else."""
+        """A call with answers to what its server asked: they go to that server, and nowhere else.
+
+        What answers the hub's own question, whether to log in, goes nowhere: then the call goes on as a new one.
+        """
         if call.method not in MAY_ASK:
             return await self._one(call, item)
         opened = self._rounds.retried(call, item)
         if isinstance(opened, Denied):
             return opened
-        outcome = await self._one(call, item, opened, answers_of(call, opened))
+        if opened is not None and opened.login is not None:
+            outcome = await self._after_login(call, item, opened.server, opened.login)
+        else:
+            outcome = await self._one(call, item, opened, answers_of(call, opened))
         if opened is not None and isinstance(outcome, Denied) and outcome.effect is Effect.NONE:
             self._rounds.give_back(call, item, opened)
         return outcome
@@ -132,14 +147,16 @@ class Dispatch:
         server = item.server if call.route is None else call.route.server
         if opened is not None:
             server = opened.server
-        spec = self._pool.spec(server)
+        spec = self._links.spec(server)
         if spec is None:
             return denial(call, Unreachable(server, "is not configured"))
         if server != item.server and spec.variant_of != item.server:  # the caller's grants were judged for that one
             return Denied("internal", f"route: {server} is no variant of {item.server}", effect=Effect.NONE)
+        if item.native == LOG_IN and is_login_tool(item):
+            return await self._log_in(call, item)
         exchange = _exchange(call, item, spec)
         try:
-            link = await self._link(call, server)
+            link = await self._link(call, spec)
             params = _params(call, item)
             if answers and link.peer.era == "modern":
                 params = {**params, **answers}
@@ -149,7 +166,7 @@ class Dispatch:
             if _is_question(call, link, server, result):
                 return self._asked(call, item, server, result)
         except DownstreamError as exc:
-            return denial(call, exc)
+            return self._failed(call, item, exc)
         if self._catalog.prefix(call.endpoint) == "server":  # names stay those of the item's own server
             result = publish_result(result, partial(public_uri, item.server))
         if link.peer.era == "legacy" and "ttlMs" in result:  # means nothing in that era: no promise to any client
@@ -168,12 +185,56 @@ class Dispatch:
             return _lacking(server, asked.required, "it asks for what the client did not declare")
         return Asked(asked.requests, self._rounds.asked(call, item, server, asked.state))
 
-    async def _link(self, call: Call, server: str) -> Link:
-        """Items of the last-known list are callable before their server is up: the first call waits for it."""
+    def _failed(self, call: Call, item: Item, exc: DownstreamError) -> Outcome:
+        """Where a login is what is missing, and its caller can make it: the page for it."""
+        if type(exc) is NeedsLogin and self._offers is not None:
+            spec = self._links.spec(exc.server)
+            offer = self._offers.offer(call.who, exc.server) if spec is not None and spec.auth is not None else None
+            if offer is not None:
+                return self._offered(call, item, exc.server, offer, str(exc))
+        return denial(call, exc)
+
+    def _offered(self, call: Call, item: Item, server: str, offer: Offer, reason: str) -> Outcome:
+        if login_offer.can_be_asked(call):
+            return login_offer.asked(server, offer, self._rounds.offered(call, item, server, offer.id))
+        return login_offer.denied(server, offer, reason)
+
+    async def _after_login(self, call: Call, item: Item, server: str, login: str) -> Outcome:
+        """The user was asked to log in: the call goes on if he did, or is asked again."""
+        offers = self._offers
+        if login_offer.is_declined(call.params):
+            return login_offer.declined(server)
+        if offers is not None and await offers.finished(login, login_offer.patience_s(call)):
+            return login_offer.connected(server) if is_login_tool(item) else await self._one(call, item)
+        if offers is None or self._links.connected(server, call.who.account):  # by a page that this hub knows no more
+            return await self._one(call, item)
+        offer = offers.offer(call.who, server)
+        if offer is None:
+            return await self._one(call, item)
+        return self._offered(call, item, server, offer, "the login has not ended yet")
+
+    async def _log_in(self, call: Call, item: Item) -> Outcome:
+        """The hub's own tool. Whether a connection still is one, its server knows: it is asked for its list."""
+        server, account = item.server, call.who.account
         try:
-            return self._pool.link(server)
+            spec = self._links.spec(server)
+            if spec is None or not self._links.connected(server, account):
+                raise NeedsLogin(server, "the caller has no account connected there")
+            link = await self._link(call, spec)
+            if "tools" in link.peer.capabilities:
+                list_s = spec.timeouts.list_s
+                await link.request("tools/list", {}, Exchange(list_s, monotonic() + list_s, spec.max_result_bytes))
+        except DownstreamError as exc:
+            return self._failed(call, item, exc)
+        return login_offer.connected_already(server)
+
+    async def _link(self, call: Call, spec: ServerSpec) -> Link:
+        """Items of the last-known list are callable before their server is up: the first call waits for it."""
+        account = "" if spec.auth is None else call.who.account
+        try:
+            return self._links.link(spec.id, account)
         except Unreachable:
-            return await self._pool.started(server, self._patience_s(call))
+            return await self._links.started(spec.id, account, self._patience_s(call))
 
     def _patience_s(self, call: Call) -> float:
         return self._cold_stdio_s if call.client.transport == "stdio" else self._cold_s
@@ -183,21 +244,25 @@ class Dispatch:
         if call.method == "resources/unsubscribe":
             return Done(EMPTY)  # others may still listen; the edge tells this client no more
         gate = asyncio.Semaphore(_LISTENERS_AT_ONCE)
-        answers = await asyncio.gather(*(self._subscribe(gate, item) for item in items))
+        answers = await asyncio.gather(*(self._subscribe(call, gate, item) for item in items))
         if call.method == "resources/subscribe":
             for answer in answers:
                 if isinstance(answer, DownstreamError):
-                    return denial(call, answer)
+                    return self._failed(call, items[0], answer)
                 if not answer:
                     told = f"Server '{items[0].server}' does not report on its resources."
                     return Denied("unsupported", "no resource subscriptions", told, effect=Effect.NONE)
         heard = [item.shown["uri"] for item, answer in zip(items, answers, strict=True) if answer is True]
         return Done({"uris": heard})
 
-    async def _subscribe(self, gate: asyncio.Semaphore, item: Item) -> bool | DownstreamError:
+    async def _subscribe(self, call: Call, gate: asyncio.Semaphore, item: Item) -> bool | DownstreamError:
+        account = call.who.account
         async with gate:
             try:
-                return await self._catalog.subscribe(item, self._pool.link(item.server))
+                if self._links.connected(item.server, account):  # a link that is open while it is used
+                    link = await self._links.started(item.server, account, self._patience_s(call))
+                    return await self._catalog.subscribe(item, link, account)
+                return await self._catalog.subscribe(item, self._links.link(item.server, ""))
             except DownstreamError as exc:
                 return exc
 

@@ -12,8 +12,10 @@ from time import monotonic
 from typing import Final
 
 from hub.core.errors import DownstreamError, Late, Unreachable
+from hub.downstream.credential import Credential, Credentials
 from hub.downstream.envelope import stamped
 from hub.downstream.http_answer import Answer, Reply, Unheard
+from hub.downstream.http_bearer import speaker
 from hub.downstream.http_hop import NO_HEADERS, Hop
 from hub.downstream.http_legacy import LegacyLink
 from hub.downstream.http_modern import ModernLink
@@ -38,20 +40,33 @@ MUTE_S: Final = 3600.0  # how long a server that swallowed the probe is spoken t
 
 
 class HttpOpener:
-    """An Opener for `http` that remembers which servers never answer a probe, so that a reconnect is quick."""
+    """An Opener for `http`, and of links for one account alone.
+
+    It remembers which servers never answer a probe, so that a reconnect is quick.
+    """
 
     def __init__(
-        self, tls: ssl.SSLContext | None = None, *, probe_s: float = PROBE_S, reopen_s: float = FIRST_S
+        self,
+        tls: ssl.SSLContext | None = None,
+        *,
+        credentials: Credentials | None = None,
+        probe_s: float = PROBE_S,
+        reopen_s: float = FIRST_S,
     ) -> None:
-        """`tls`: other trust than the system's. `reopen_s`: before an ended standing stream is opened again."""
-        self._tls, self._probe_s, self._reopen_s = tls, probe_s, reopen_s
+        """`tls`: other trust than the system's. `reopen_s`: before an ended standing stream is opened again.
+
+        `credentials`: whom links speak for that are opened for nobody.
+        """
+        self._tls, self._credentials, self._probe_s, self._reopen_s = tls, credentials, probe_s, reopen_s
         self._mute: dict[str, float] = {}  # by server: until when
 
-    async def __call__(self, spec: ServerSpec, events: LinkEvents, /) -> Link:
+    async def __call__(self, spec: ServerSpec, events: LinkEvents, /, credential: Credential | None = None) -> Link:
+        """`credential`: of the account it is opened for; None: it is everybody's."""
         within_s = spec.timeouts.connect_s + spec.timeouts.initialize_s
-        hop = Hop(spec, self._tls)
+        hop = Hop(spec, self._tls, credential=speaker(spec, credential, self._credentials))
         try:
             async with asyncio.timeout(within_s):
+                await hop.token()  # one that has to be renewed first takes nothing from the probe's time
                 return await self._open(spec, events, hop)
         except TimeoutError as exc:
             hop.connections.close()

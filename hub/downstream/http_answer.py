@@ -60,6 +60,8 @@ class Answer:
 
     untouched = False  # it failed on a reused connection without one byte of the answer
     resume: Callable[[], bool] | None = None  # asked when a stream ends early; True: another will follow
+    # Asked, with status and headers, when the stream that should follow is none; True: it is tried again.
+    barred: Callable[[int, Mapping[str, str]], bool] | None = None
     last_event_id = ""
     retry_ms: int | None = None
     end = 0.0  # of the waiting, which an alarm keeps
@@ -87,6 +89,11 @@ class Answer:
         self.done: asyncio.Future[Reply] = (loop or asyncio.get_running_loop()).create_future()
 
     # -- for the one who asks
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the server has answered."""
+        return self.done.done() and not self.done.cancelled() and self.done.exception() is None
 
     def start(self, connection: Connection, data: bytes) -> None:
         """Send and listen. Once more, on another connection, only after `resume` said so."""
@@ -147,7 +154,8 @@ class Answer:
         elif self._frames is not None:
             self._early_end(Lost(self._server, "ended the stream without the answer"))
         elif self.starts > 1:
-            self.fail(Lost(self._server, "did not resume the stream of the answer"))
+            if self.barred is None or not self.barred(self._status, self._headers):
+                self.fail(Lost(self._server, "did not resume the stream of the answer"))
         elif self._status < 300 and self._id is not None and self._body:
             self._whole_body()
         else:

@@ -7,22 +7,24 @@ ended before its answer. A closed connection cancels nothing here: `notification
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, Final
 
 from hub.core.call import Json
-from hub.core.errors import DownstreamError, Late, Lost, Unreachable
+from hub.core.errors import DownstreamError, Late, Lost, NeedsLogin, Unreachable
 from hub.downstream.announced import CHANGES, announced
 from hub.downstream.envelope import LEVELS, rank, stamped
 from hub.downstream.h1 import Connection
 from hub.downstream.h1_pool import Down
 from hub.downstream.h1_request import header_lines
 from hub.downstream.http_answer import Answer
+from hub.downstream.http_bearer import Bearer
 from hub.downstream.http_hop import REPLAYABLE, Hop
 from hub.downstream.http_stream import OPENING_S, Ending, StandingStream, Stream, Watcher
-from hub.downstream.http_verdict import Trouble, judge
+from hub.downstream.http_verdict import CHALLENGE, Trouble, judge, wants_login
 from hub.downstream.link import Exchange, LinkEvents, Peer, ServerSpec, as_dict
 from hub.wire import jsonrpc
 
@@ -57,7 +59,9 @@ class LegacyLink:
         self._loop = asyncio.get_running_loop()
         await self._hop.say(jsonrpc.notification("notifications/initialized"), self._headers, self)
         watcher = Watcher(self._heard, self._streaming, self._events.noise)
-        self._stream = StandingStream(watcher, self._cap, self._connect_stream, self._stopped_streaming, reopen_s)
+        self._stream = StandingStream(
+            watcher, self._cap, self._connect_stream, self._stopped_streaming, reopen_s, self._hop.bearer
+        )
         await self._stream.start(OPENING_S)
         self._ready = True
 
@@ -99,7 +103,8 @@ class LegacyLink:
                 body, self._lines, exchange, lambda: self._reader(id, exchange), replayable=method in REPLAYABLE
             )
         except (asyncio.CancelledError, Late):
-            self._cancel(id)
+            if self._is_out(id):
+                self._cancel(id)
             raise
         except Down as exc:
             self._die(exc.text)
@@ -107,7 +112,7 @@ class LegacyLink:
         finally:
             ended = self._answers.pop(id, None)
             if ended is not None:
-                ended.resume = None  # it and its answer held one another
+                ended.resume = ended.barred = None  # they and their answer held one another
         verdict = judge(self._server, answer.done.result(), method, "legacy", session=self._session is not None)
         if not isinstance(verdict, Trouble):
             return verdict
@@ -119,6 +124,11 @@ class LegacyLink:
         answer = self._answers[id] = Answer(self._server, id, exchange, self, self._loop)
         answer.resume = lambda: self._resume(answer)
         return answer
+
+    def _is_out(self, id: int) -> bool:
+        """Whether the server may be at work for it: not while it waits for a connection, or for another token."""
+        answer = self._answers.get(id)
+        return answer is not None and not answer.is_settled
 
     def _cancel(self, id: int) -> None:
         params = {"requestId": id, "reason": "nobody waits for the answer any more"}
@@ -147,18 +157,34 @@ class LegacyLink:
 
     async def _take_up(self, answer: Answer) -> None:
         await asyncio.sleep(RESUME_S if answer.retry_ms is None else answer.retry_ms / 1000)
+        await self._fetch(answer, self._hop.token, again=True)
+
+    async def _fetch(self, answer: Answer, token: Callable[[], Awaitable[str | None]], again: bool) -> None:
+        """`again`: if the server refuses that token, it may have another."""
         if answer.done.done():
             return
         try:
+            presented = await token()
             headers = self._headers | {"Last-Event-ID": answer.last_event_id}
-            connection, data = await self._hop.prepare("GET", headers)
-        except Unreachable as exc:
+            connection, data = await self._hop.prepare("GET", headers, token=presented)
+        except (NeedsLogin, Unreachable) as exc:
             answer.fail(Lost(self._server, f"its stream cannot be taken up again: {exc.text}"))
             return
         if answer.done.done():
             connection.close()
-        else:
-            answer.start(connection, data)
+            return
+        if self._hop.bearer is not None:
+            bearer = self._hop.bearer
+            answer.barred = lambda *told: again and self._barred(answer, bearer, presented, *told)
+        answer.start(connection, data)
+
+    def _barred(
+        self, answer: Answer, bearer: Bearer, token: str | None, status: int, headers: Mapping[str, str]
+    ) -> bool:
+        if self._dead is not None or not wants_login(status, headers):
+            return False
+        asked = partial(bearer.another, token, status, headers.get(CHALLENGE), answer.end)
+        return self._aside(self._fetch(answer, asked, again=False))
 
     # -- what is no answer
 
@@ -229,7 +255,8 @@ class LegacyLink:
         answer = Answer(self._server, None, quick, self)
         try:
             async with asyncio.timeout(GOODBYE_S):
-                answer.start(*await self._hop.prepare("DELETE", self._headers))
+                token = await self._hop.token()
+                answer.start(*await self._hop.prepare("DELETE", self._headers, token=token))
                 await answer.done
         except (TimeoutError, DownstreamError):
             return
@@ -240,7 +267,7 @@ class LegacyLink:
 
     async def _connect_stream(self, stream: Stream, last_id: str) -> Connection:
         headers = self._headers | ({"Last-Event-ID": last_id} if last_id else {})
-        connection, data = await self._hop.prepare("GET", headers)
+        connection, data = await self._hop.prepare("GET", headers, token=stream.token)
         connection.send(stream, data)
         return connection
 

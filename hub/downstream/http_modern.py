@@ -52,7 +52,9 @@ class ModernLink:
         self._loop = asyncio.get_running_loop()
         if announced(self.peer.capabilities):
             watcher = Watcher(self._heard, self._listening, self._events.noise)
-            self._listen = StandingStream(watcher, self._cap, self._connect_listen, self._stopped_listening, reopen_s)
+            self._listen = StandingStream(
+                watcher, self._cap, self._connect_listen, self._stopped_listening, reopen_s, self._hop.bearer
+            )
             await self._listen.start(OPENING_S)
         self._ready = True
 
@@ -142,7 +144,8 @@ class ModernLink:
         params = stamped({"notifications": wanted}, quiet, 0, self.peer.revision)
         method = "subscriptions/listen"
         body = jsonrpc.dumps(jsonrpc.request(next(self._ids), method, params))
-        connection, data = await self._hop.prepare("POST", routing_headers(method, params, self.peer.revision), body)
+        headers = routing_headers(method, params, self.peer.revision)
+        connection, data = await self._hop.prepare("POST", headers, body, token=stream.token)
         connection.send(stream, data)
         return connection
 

@@ -1,7 +1,7 @@
 """A standing stream of messages that no request waits for, opened again whenever it ends.
 
 It owns when to open it again and when to give up. Where the stream is opened, and what a message on it means, is told
-by the link that wants it.
+by the link that wants it; with which token, by the credential.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal
 
-from hub.core.errors import DownstreamError, Unreachable
+from hub.core.errors import DownstreamError, NeedsLogin, Unreachable
 from hub.downstream.h1 import Connection
+from hub.downstream.http_bearer import TOKEN_S, Bearer
 from hub.downstream.http_frames import Frames
+from hub.downstream.http_verdict import CHALLENGE, wants_login
 from hub.downstream.sse_events import TooLong
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,10 @@ class Watcher:
 class Stream:
     """The receiver of one stream. `done` yields how it ended."""
 
-    def __init__(self, watcher: Watcher, event_cap: int) -> None:
+    def __init__(self, watcher: Watcher, event_cap: int, token: str | None = None) -> None:
+        """`token`: to open it with."""
+        self.token = token
+        self.refusal: tuple[int, str | None] | None = None  # of the token: the status, and the challenge
         self._watcher, self._cap = watcher, event_cap
         self._frames: Frames | None = None
         self.connection: Connection | None = None
@@ -62,6 +67,8 @@ class Stream:
         elif status == 404:
             self._end("gone")
         elif status in (401, 403):
+            if wants_login(status, headers):
+                self.refusal = status, headers.get(CHALLENGE)
             self._end("forbidden")
         else:
             self._end("ended" if status >= 500 else "refused")
@@ -103,11 +110,15 @@ class StandingStream:
         connect: Callable[[Stream, str], Awaitable[Connection]],
         ended: Callable[[Ending, str], None],
         first_s: float = FIRST_S,
+        bearer: Bearer | None = None,
     ) -> None:
-        """`connect(stream, last_event_id)` sends the request. `ended`: no further attempt will be made, and why.
+        """`connect(stream, last_event_id)` sends the request, with the stream's token. `ended`: no further attempt
+        will be made, and why.
 
-        `first_s`: before it is opened again for the first time; doubled each time it does not hold.
+        `first_s`: before it is opened again for the first time; doubled each time it does not hold. `bearer`: whose
+        tokens the streams are opened with. One that is refused is followed by another once, and then by no stream.
         """
+        self._bearer = bearer
         self._watcher, self._cap, self._connect, self._ended = watcher, event_cap, connect, ended
         self._first_s = first_s
         self._settled = asyncio.Event()  # the first attempt has opened, or has failed
@@ -140,9 +151,8 @@ class StandingStream:
         delay, last_id = self._first_s, ""
         while True:
             began = monotonic()
-            stream = Stream(self._told_of_opening(), self._cap)
             try:
-                ending = await self._one(stream, last_id)
+                stream, ending = await self._one(last_id)
             except Unreachable as exc:
                 self._ended("ended", exc.text)
                 return
@@ -157,7 +167,21 @@ class StandingStream:
             await asyncio.sleep(max(wanted, delay * (0.5 + random.random() / 2)))
             delay = min(2 * delay, LAST_S)
 
-    async def _one(self, stream: Stream, last_id: str) -> Ending:
+    async def _one(self, last_id: str) -> tuple[Stream, Ending]:
+        bearer = self._bearer
+        if bearer is None:
+            stream = self._stream(None)
+            return stream, await self._carried(stream, last_id)
+        token, bar = await _asked(bearer.token(monotonic() + TOKEN_S))
+        for _ in range(2):
+            stream = self._stream(token)
+            ending = bar or await self._carried(stream, last_id)
+            if stream.refusal is None:
+                break
+            token, bar = await _asked(bearer.another(token, *stream.refusal, monotonic() + TOKEN_S))
+        return stream, ending
+
+    async def _carried(self, stream: Stream, last_id: str) -> Ending:
         stream.connection = await self._connect(stream, last_id)
         try:
             return await stream.done
@@ -165,9 +189,21 @@ class StandingStream:
             if stream.connection is not None:
                 stream.connection.close()
 
-    def _told_of_opening(self) -> Watcher:
+    def _stream(self, token: str | None) -> Stream:
         def opened() -> None:
             self._settled.set()
+            if self._bearer is not None:
+                self._bearer.served(token)
             self._watcher.opened()
 
-        return Watcher(self._watcher.message, opened, self._watcher.noise)
+        return Stream(Watcher(self._watcher.message, opened, self._watcher.noise), self._cap, token)
+
+
+async def _asked(token: Awaitable[str | None]) -> tuple[str | None, Ending | None]:
+    """A token, or how the stream ends for want of one."""
+    try:
+        return await token, None
+    except NeedsLogin:
+        return None, "forbidden"
+    except Unreachable:
+        return None, "ended"  # that is the issuer, and not the server: the stream is tried again later

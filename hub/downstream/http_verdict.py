@@ -6,6 +6,8 @@ client as if it were the hub's own.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +17,10 @@ from hub.downstream.correlate import read_result
 from hub.downstream.http_answer import Reply
 from hub.downstream.link import as_dict
 
+CHALLENGE: Final = "www-authenticate"
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
+_STEP_UP: Final = re.compile(r'\berror[ \t]*=[ \t]*"?insufficient_scope\b', re.IGNORECASE)
 _SESSION_CODES: Final = frozenset({-32600, -32000, -32001})  # what servers say at HTTP 400 about a session
 
 
@@ -62,6 +66,11 @@ def refusal(status: int) -> str:
     if status == 429:
         return "answers with HTTP 429; it wants fewer requests"
     return f"answers with HTTP {status} instead of MCP; look into its own log"
+
+
+def wants_login(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether it did nothing for want of a token, or of one that may do more (RFC 6750 §3.1)."""
+    return status == 401 or (status == 403 and _STEP_UP.search(headers.get(CHALLENGE, "")) is not None)
 
 
 def login(server: str, status: int) -> NeedsLogin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from hub.core.ports import Pin, PinStore
@@ -12,6 +13,7 @@ class PinBook:
     def __init__(self, store: PinStore, tenant: str) -> None:
         self._store, self._tenant = store, tenant
         self._approved: dict[str, Approved] = {}
+        self._deciding: dict[str, asyncio.Lock] = {}
 
     async def load(self) -> None:
         found: dict[str, list[Pin]] = {}
@@ -22,6 +24,10 @@ class PinBook:
     def of(self, server: str) -> Approved:
         """A snapshot: later approvals do not show in it."""
         return self._approved.get(server, {})
+
+    def deciding(self, server: str) -> asyncio.Lock:
+        """Held by whoever looks up what is approved and records what was not: one at a time."""
+        return self._deciding.setdefault(server, asyncio.Lock())
 
     async def record(self, server: str, pins: Sequence[Pin]) -> None:
         """Durable when it returns, and only then believed."""

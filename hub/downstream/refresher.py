@@ -16,7 +16,7 @@ from math import inf
 from time import monotonic
 
 from hub.core.call import Kind
-from hub.core.errors import DownstreamError
+from hub.core.errors import DownstreamError, NeedsLogin
 from hub.downstream.definitions import KINDS
 from hub.downstream.link import Link, Peer, ServerSpec
 from hub.downstream.listing import Fetched, fetch, offers, tells
@@ -45,6 +45,7 @@ class Round:
     peer: Peer
     fetched: Mapping[Kind, Fetched]
     failed: Collection[Kind]
+    refused: bool = False  # some of them for want of a login
 
 
 class Refresher:
@@ -55,6 +56,7 @@ class Refresher:
         self._wake = asyncio.Event()
         self._at_once = False
         self._failures = 0
+        self._refused = False  # in the present round
         self._last = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -125,11 +127,12 @@ class Refresher:
         assert link is not None  # nothing is due before the first one
         began = monotonic()
         offered = [kind for kind in kinds if offers(link.peer, kind)]
+        self._refused = False
         answers = await asyncio.gather(*(self._fetch(link, kind) for kind in offered))
         fetched = {kind: Fetched(()) for kind in kinds if kind not in offered}
         fetched.update({kind: answer for kind, answer in zip(offered, answers, strict=True) if answer is not None})
         failed = tuple(kind for kind in kinds if kind not in fetched)
-        await self._apply(Round(link.peer, fetched, failed))
+        await self._apply(Round(link.peer, fetched, failed, self._refused))
         self._note_times(link.peer, fetched, began)
         return failed
 
@@ -138,6 +141,7 @@ class Refresher:
             return await fetch(self._spec, link, kind)
         except DownstreamError as exc:
             log.warning("the %s list was not fetched: %s", kind, exc)
+            self._refused = self._refused or isinstance(exc, NeedsLogin)
             return None
 
     def _note_times(self, peer: Peer, fetched: Mapping[Kind, Fetched], began: float) -> None:

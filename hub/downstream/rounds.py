@@ -1,4 +1,6 @@
-"""Calls in several rounds: a server's question sealed for its caller, and the caller's answer opened again.
+"""Calls in several rounds: a question, sealed for its caller, and the caller's answer opened again.
+
+A server asks, or the hub itself when a login is needed: that answer is the hub's alone.
 
 What must last is in the seal, which the client holds; here is only what a seal cannot say: that it was used. Both
 memories are bounded and go with the process: after a restart a used seal could be used once more until it expires.
@@ -22,7 +24,7 @@ class Rounds:
     def __init__(self, seals: Seals, clock: Callable[[], float] = time.time, remembered: int = REMEMBERED) -> None:
         self._seals, self._clock, self._remembered = seals, clock, remembered
         self._used: dict[bytes, float] = {}  # by mark: when it expires
-        self._open: dict[bytes, float] = {}  # by binding: until when a server waits for its own state
+        self._open: dict[bytes, float] = {}  # by binding: until when a state is waited for
 
     @staticmethod
     def of_this_process() -> Rounds:
@@ -37,6 +39,12 @@ class Rounds:
             self._remember(self._open, bound, self._clock() + TTL_S)
         return self._seals.seal(bound, server, state)
 
+    def offered(self, call: Call, item: Item, server: str, login: str) -> str:
+        """As `asked`, where the hub asks the caller to log in to that server."""
+        bound = binding(call, item)
+        self._remember(self._open, bound, self._clock() + TTL_S)  # an answer to the hub goes down to no server
+        return self._seals.seal_login(bound, server, login)
+
     def retried(self, call: Call, item: Item) -> Opened | Denied | None:
         """What a call with a `requestState` or answers goes on with; None: answers that nobody asked for.
 
@@ -45,7 +53,7 @@ class Rounds:
         sealed, bound = call.params.get(STATE), binding(call, item)
         if sealed is None:  # a server may be told more than it asked, but not without the state that it relies on
             if self._open.get(bound, 0.0) > self._clock():
-                return _refused("left out, though the server gave one", "It was left out.")
+                return _refused("left out, though one was given", "It was left out.")
             return None
         opened = self._seals.open(bound, sealed)
         if not isinstance(opened, Opened):
@@ -60,7 +68,7 @@ class Rounds:
     def give_back(self, call: Call, item: Item, opened: Opened) -> None:
         """Nothing left the hub: the same seal may be tried again."""
         self._used.pop(opened.mark, None)
-        if opened.state is not None:
+        if opened.state is not None or opened.login is not None:
             self._remember(self._open, binding(call, item), opened.expires)
 
     def _remember(self, memory: dict[bytes, float], key: bytes, until: float) -> None:

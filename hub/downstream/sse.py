@@ -1,6 +1,6 @@
 """A server of 2024-11-05: one stream on which everything comes, and an url to which everything goes.
 
-It owns the stream, and the refusal of an `endpoint` elsewhere: the configured credential goes to the configured origin
+It owns the stream, and the refusal of an `endpoint` elsewhere: a credential or token goes to the configured origin
 and to no other. Which answer belongs to which request is the correlator's to say.
 """
 
@@ -15,12 +15,14 @@ from typing import Any, Final
 from hub.core.call import Json
 from hub.core.errors import DownstreamError, Garbled, Lost, NeedsLogin, Oversize, Unreachable
 from hub.downstream.correlate import Correlator
+from hub.downstream.credential import Credential, Credentials
 from hub.downstream.h1 import Connection
 from hub.downstream.h1_request import Target, resolve
 from hub.downstream.http_answer import Answer, Unheard
+from hub.downstream.http_bearer import speaker
 from hub.downstream.http_frames import Frames
 from hub.downstream.http_hop import NO_HEADERS, Hop
-from hub.downstream.http_verdict import login, refusal
+from hub.downstream.http_verdict import CHALLENGE, login, refusal, wants_login
 from hub.downstream.link import Exchange, Link, LinkEvents, Peer, ServerSpec
 from hub.downstream.negotiate import INITIALIZE, legacy_peer
 from hub.downstream.sse_events import Event, TooLong
@@ -28,6 +30,7 @@ from hub.wire.revisions import at_least
 
 SLACK: Final = 4096  # an event is longer than the result in it
 POST_S: Final = 30.0  # for a message to be taken
+Refusal = tuple[int, str | None]  # of a token: the status, and the challenge
 
 
 class Inbox:
@@ -38,12 +41,17 @@ class Inbox:
         loop = asyncio.get_running_loop()
         self.endpoint: asyncio.Future[str] = loop.create_future()
         self.ended: asyncio.Future[DownstreamError] = loop.create_future()
+        # Where another token may be had: how the server refused the one it was asked for the stream with.
+        self.refused: asyncio.Future[Refusal] | None = None
         self.connection: Connection | None = None
         self._frames: Frames | None = None
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> None:
         if status == 200 and headers.get("content-type", "").lower().startswith("text/event-stream"):
             self._frames = Frames(self._cap, None, self._noise, self._other)
+        elif self.refused is not None and wants_login(status, headers):
+            self.refused.set_result((status, headers.get(CHALLENGE)))
+            self._close()
         elif status in (401, 403):
             self.end(login(self._server, status))
         elif status == 200:
@@ -74,6 +82,9 @@ class Inbox:
     def end(self, error: DownstreamError) -> None:
         if not self.ended.done():
             self.ended.set_result(error)
+        self._close()
+
+    def _close(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
@@ -100,10 +111,7 @@ class SseLink:
     async def start(self, initialize_s: float) -> None:
         """Stream, endpoint, handshake. Raises DownstreamError."""
         until = monotonic() + initialize_s
-        connection, data = await self._hop.prepare("GET", NO_HEADERS)
-        self._inbox.connection = connection
-        connection.send(self._inbox, data)
-        self._hop.post_to(self._target(await self._endpoint(until)))
+        self._hop.post_to(self._target(await self._opened(until)))
         handshake = Exchange(initialize_s, until, 4 * 1024 * 1024)
         self.peer = legacy_peer(self._server, await self._correlator.request("initialize", INITIALIZE, handshake))
         if at_least(self.peer.revision, "2025-06-18"):
@@ -147,15 +155,36 @@ class SseLink:
 
     # -- inside
 
-    async def _endpoint(self, until: float) -> str:
+    async def _opened(self, until: float) -> str:
+        """Open the stream; the endpoint that it names. With a token, and when that is refused, once with another."""
+        bearer = self._hop.bearer
+        token = None if bearer is None else await bearer.token(until)
+        named = await self._endpoint(token, until)
+        if bearer is not None and isinstance(named, tuple):
+            token = await bearer.another(token, *named, until)
+            named = await self._endpoint(token, until)
+            if isinstance(named, tuple):
+                raise await bearer.refused_again(token, *named, until)
+        assert isinstance(named, str)
+        return named
+
+    async def _endpoint(self, token: str | None, until: float) -> str | Refusal:
         inbox = self._inbox
         either: list[asyncio.Future[Any]] = [inbox.endpoint, inbox.ended]
+        if self._hop.bearer is not None:
+            inbox.refused = asyncio.get_running_loop().create_future()
+            either.append(inbox.refused)
+        connection, data = await self._hop.prepare("GET", NO_HEADERS, token=token)
+        inbox.connection = connection
+        connection.send(inbox, data)
         left_s = max(0.0, until - monotonic())
         await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         if inbox.endpoint.done():
             return inbox.endpoint.result()
         if inbox.ended.done():
             raise inbox.ended.result()
+        if inbox.refused is not None and inbox.refused.done():
+            return inbox.refused.result()
         raise Unreachable(self._server, "opened its stream and never named its endpoint")
 
     def _target(self, reference: str) -> Target:
@@ -187,13 +216,17 @@ async def connect_sse(spec: ServerSpec, events: LinkEvents, hop: Hop) -> Link:
 
 
 class SseOpener:
-    """An Opener for `sse`."""
+    """An Opener for `sse`, and of links for one account alone."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self, tls: ssl.SSLContext | None = None, *, credentials: Credentials | None = None) -> None:
+        """`tls`: other trust than the system's. `credentials`: whom links speak for that are opened for nobody."""
+        self._tls, self._credentials = tls, credentials
 
-    async def __call__(self, spec: ServerSpec, events: LinkEvents, /) -> Link:
-        return await connect_sse(spec, events, Hop(spec, self._tls))
+    async def __call__(self, spec: ServerSpec, events: LinkEvents, /, credential: Credential | None = None) -> Link:
+        """`credential`: of the account it is opened for; None: it is everybody's."""
+        return await connect_sse(
+            spec, events, Hop(spec, self._tls, credential=speaker(spec, credential, self._credentials))
+        )
 
 
 async def open_sse(spec: ServerSpec, events: LinkEvents) -> Link:

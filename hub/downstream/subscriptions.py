@@ -1,8 +1,8 @@
 """Which resources legacy downstreams were asked to report on, and asking again when a link is new.
 
-One subscription per (server, uri), whoever wants it: who hears of an update is decided at the edges, and a downstream
-is not told when the last of them leaves. At most `MAX_HELD` a server, the oldest given up first. Modern downstreams
-have none: their subscription is a stream that belongs to its link.
+One subscription per (server, account, uri), whoever wants it: who hears of an update is decided at the edges, and a
+downstream is not told when the last of them leaves. At most `MAX_HELD` a server and account, the oldest given up first.
+Modern downstreams have none: their subscription is a stream that belongs to its link.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ MAX_HELD: Final = 1000
 _ANSWER_BYTES: Final = 64 * 1024
 
 
+Place = tuple[str, str]  # server, account; "" is whoever has none of his own there
+
+
 class Subscriptions:
     def __init__(self, specs: Mapping[str, ServerSpec]) -> None:
         self._specs = specs
-        self._held: dict[str, dict[str, Link]] = {}  # by server: native uri -> the link that knows of it, oldest first
-        self._renewing: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[Place, dict[str, Link]] = {}  # native uri -> the link that knows of it, oldest first
+        self._renewing: dict[Place, asyncio.Task[None]] = {}
 
-    async def hold(self, item: Item, link: Link) -> bool:
+    async def hold(self, item: Item, link: Link, account: str = "") -> bool:
         """Ask the server to report on a resource; False when it cannot. Raises DownstreamError."""
         if not subscribable(link.peer):
             return False
-        held = self._held.setdefault(item.server, {})
+        held = self._held.setdefault((item.server, account), {})
         if held.get(item.native) is not link:
             await self._ask(item.server, item.native, link)
             held.pop(item.native, None)
@@ -44,39 +47,42 @@ class Subscriptions:
                 del held[next(iter(held))]
         return True
 
-    def renew(self, server: str, link: Link) -> None:
-        """The server has a new link, which knows nothing of earlier subscriptions."""
-        self._stop(server)
-        if self._held.get(server) and subscribable(link.peer):
-            self._renewing[server] = asyncio.create_task(self._renew(server, link), name=f"subscriptions of {server}")
+    def renew(self, server: str, link: Link, account: str = "") -> None:
+        """There is a new link, which knows nothing of earlier subscriptions."""
+        place = (server, account)
+        self._stop(place)
+        if self._held.get(place) and subscribable(link.peer):
+            self._renewing[place] = asyncio.create_task(self._renew(place, link), name=f"subscriptions of {server}")
 
-    def forget(self, server: str) -> None:
-        """The server is gone."""
-        self._stop(server)
-        self._held.pop(server, None)
+    def forget(self, server: str, account: str = "") -> None:
+        """The server is gone, or nobody subscribes for this account any more."""
+        self._stop((server, account))
+        self._held.pop((server, account), None)
+
+    def places(self) -> tuple[Place, ...]:
+        return tuple(self._held)
 
     async def aclose(self) -> None:
-        tasks = [task for server in list(self._renewing) if (task := self._stop(server)) is not None]
+        tasks = [task for place in list(self._renewing) if (task := self._stop(place)) is not None]
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _stop(self, server: str) -> asyncio.Task[None] | None:
-        task = self._renewing.pop(server, None)
+    def _stop(self, place: Place) -> asyncio.Task[None] | None:
+        task = self._renewing.pop(place, None)
         if task is not None:
             task.cancel()
         return task
 
-    async def _renew(self, server: str, link: Link) -> None:
-        held = self._held[server]
+    async def _renew(self, place: Place, link: Link) -> None:
+        held = self._held[place]
         try:
             for uri in list(held):
-                await self._renew_one(server, uri, link)
+                await self._renew_one(place[0], held, uri, link)
         except DownstreamError as exc:
             log.warning("subscriptions were not renewed: %s", exc)
 
-    async def _renew_one(self, server: str, uri: str, link: Link) -> None:
-        held = self._held[server]
+    async def _renew_one(self, server: str, held: dict[str, Link], uri: str, link: Link) -> None:
         if uri not in held or held[uri] is link:
             return
         try:

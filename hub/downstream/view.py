@@ -27,6 +27,7 @@ Signature = Mapping[Kind, tuple[tuple[str, str], ...]]
 class View:
     def __init__(self, endpoint: Endpoint, shelves: Iterable[Shelf], unknown: bool = False) -> None:
         """`unknown`: some server of the endpoint has not yet said what it offers."""
+        self._endpoint = endpoint
         self._prefixed = endpoint.prefix == "server"
         self._shelves = {shelf.spec.id: shelf for shelf in sorted(shelves, key=lambda shelf: shelf.spec.id)}
         self._items: dict[Kind, tuple[Item, ...]] = {kind: self._merged(kind) for kind in KINDS}
@@ -35,6 +36,10 @@ class View:
         }
         self._templates = {server: _matchers(shelf.bare.get("template", ())) for server, shelf in self._shelves.items()}
         self.capabilities = _union([shelf.peer for shelf in self._shelves.values() if shelf.peer], unknown)
+        self._signature: Signature | None = None
+
+    def is_of(self, endpoint: Endpoint) -> bool:
+        return self._endpoint is endpoint
 
     def items(self, kind: Kind) -> tuple[Item, ...]:
         return self._items[kind]
@@ -45,10 +50,12 @@ class View:
 
     def signature(self) -> Signature:
         """What clients can tell apart: equal signatures mean that no list differs. Hidden definitions do not count."""
-        return {
-            kind: tuple((item.name, item.sha256) for item in items if not item.changed)
-            for kind, items in self._items.items()
-        }
+        if self._signature is None:  # asked again by every account that sees the same
+            self._signature = {
+                kind: tuple((item.name, item.sha256) for item in items if not item.changed)
+                for kind, items in self._items.items()
+            }
+        return self._signature
 
     def uri(self, server: str, native: str) -> str:
         """The uri that this endpoint's clients use for a resource of one of its servers."""

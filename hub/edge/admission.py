@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from hub.core.call import Principal
 from hub.core.ports import Surface
+from hub.edge.forwarded import caller_address
 from hub.edge.logins import FailedLogins
 from hub.edge.ports import EdgePorts
 from hub.edge.request import Headers, Scope
@@ -37,8 +38,7 @@ class Admission:
 
     def refusal(self, headers: Mapping[str, str], scope: Scope, surface: Surface, endpoint: str) -> tuple[str, Headers]:
         """The rejection of a request without a caller, and its headers. Counts the failure."""
-        client = scope.get("client")
-        address = client[0] if client else ""
+        address = caller_address(scope, headers, self._ports.limits.trusted_proxies)
         if "authorization" not in headers:
             self._logins.absent(address)
         elif (wait_s := self._logins.failed(address)) > 0:

@@ -23,11 +23,11 @@ def list_ttl_ms(catalog: Catalog, call: Call) -> int:
     time on to the one that was answered.
     """
     listed = LISTS.get(call.method)
-    return 0 if listed is None else catalog.ttl_ms(call.endpoint, listed[0])
+    return 0 if listed is None else catalog.ttl_ms(call.endpoint, listed[0], call.who.account)
 
 
-def discovery_ttl_ms(catalog: Catalog, endpoint: str) -> int:
+def discovery_ttl_ms(catalog: Catalog, endpoint: str, account: str) -> int:
     """The least of what is left of the lists that discovery declares."""
-    declared = catalog.capabilities(endpoint)
+    declared = catalog.capabilities(endpoint, account)
     kinds = (kind for name, listed in _DISCOVERED.items() if name in declared for kind in listed)
-    return min((catalog.ttl_ms(endpoint, kind) for kind in kinds), default=0)
+    return min((catalog.ttl_ms(endpoint, kind, account) for kind in kinds), default=0)

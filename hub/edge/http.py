@@ -20,6 +20,7 @@ from hub.edge.admission import ENTRY, Admission, Published, meant_for
 from hub.edge.body import read_body
 from hub.edge.cycle import HEAD, WHOLE_BODY, Cycle
 from hub.edge.era import era_of, has_modern_header
+from hub.edge.forwarded import seen_by
 from hub.edge.heads import Head
 from hub.edge.logins import FailedLogins
 from hub.edge.mcp_modern import ModernEdge
@@ -117,17 +118,19 @@ class HubApp:
         rest: Any,
         *,
         metrics_open: bool,
-        login: tuple[AsgiApp, Published] | None = None,
+        login: AsgiApp | None = None,
+        published: Published | None = None,
     ) -> None:
         """`rest` is the ASGI app of everything that is not MCP; its callers stand in `state["principal"]`.
 
         `login` is the app where people and programs get tokens. It guards its own forms, and knows no caller.
+        `published`: where clients read how to get some; None: there are none for this hub.
         """
         self._ports, self._modern, self._legacy, self._sse, self._rest = ports, modern, legacy, sse, rest
         self._open = _OPEN | {_METRICS} if metrics_open else _OPEN
         self._logins = FailedLogins(ports.journal)
-        self._login = login[0] if login is not None else None
-        self._admission = Admission(ports, self._logins, login[1] if login is not None else None)
+        self._login = login
+        self._admission = Admission(ports, self._logins, published)
         self._hosts: set[str | None] = set()  # values of Host that were found allowed
         paths = [f"/{name}/{kind}" if name else f"/{kind}" for name in ports.endpoints for kind in _METHODS]
         self._routes = {path: _route(path) for path in paths}
@@ -210,6 +213,7 @@ class HubApp:
             await self._refuse(inbound, "forbidden_host")
             return
         if self._login is not None and kind is None and is_ours(path):
+            scope = seen_by(scope, headers, self._ports.limits.trusted_proxies)
             await self._login(scope, receive, send)  # pages send `Origin: null`, programs come from any: it judges both
             return
         origin = headers.get("origin")

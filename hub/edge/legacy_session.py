@@ -70,7 +70,7 @@ class LegacySession:
         ports, name = self._ports, self._endpoint.name
         result: Message = {
             "protocolVersion": self.client.revision,
-            "capabilities": {**ports.catalog.capabilities(name), "logging": {}},
+            "capabilities": {**ports.catalog.capabilities(name, self.who.account), "logging": {}},
             "serverInfo": ports.server_info,
         }
         if (instructions := ports.instructions(name, self.who)) is not None:
@@ -81,7 +81,7 @@ class LegacySession:
         """The client is ready: collect news for it from now on, until `end`. False when it had begun already."""
         if self._unwatch is not None:
             return False
-        self._unwatch = self._ports.changes.watch(self._endpoint.name, self._note)
+        self._unwatch = self._ports.changes.watch(self._endpoint.name, self._note, self.who.account)
         return True
 
     def end(self) -> None:
@@ -158,7 +158,7 @@ class LegacySession:
         outcome = await self._ports.handle(call)
         if not isinstance(outcome, Done):
             return self._encoded(request_id, call, outcome)
-        item = self._ports.catalog.resolve(self._endpoint.name, "resource", uri)
+        item = self._ports.catalog.resolve(self._endpoint.name, "resource", uri, self.who.account)
         if item is not None and subscribes:
             self._subscribed[(item.server, item.native)] = uri
         elif item is not None:

@@ -51,17 +51,18 @@ class Listening:
         self._flags: frozenset[str] = frozenset()
         self._uris: dict[tuple[str, str], str] = {}  # (server, native uri): the uri as this client knows it
         self._news = Announcements()
-        self._unwatch = ports.changes.watch(call.endpoint, self._note)
+        self._unwatch = ports.changes.watch(call.endpoint, self._note, call.who.account)
 
     async def honour(self, asked: Filter) -> dict[str, Any]:
         """The acknowledgement, with the subset that will be told: the first frame. Raises `NotHeard`."""
-        capabilities = self._ports.catalog.capabilities(self._call.endpoint)
+        catalog, account = self._ports.catalog, self._call.who.account
+        capabilities = catalog.capabilities(self._call.endpoint, account)
         self._flags = frozenset(flag for flag in asked.flags if _declares_changes(capabilities, _GROUPS[flag]))
         outcome = await self._ask(self._call.id, asked.uris)  # also without uris: it is limited, and logged
         if isinstance(outcome, Denied) and outcome.code != "unknown_item":
             raise NotHeard(outcome)
         for uri in _heard(outcome, asked.uris):
-            item = self._ports.catalog.resolve(self._call.endpoint, "resource", uri)
+            item = catalog.resolve(self._call.endpoint, "resource", uri, account)
             if item is not None:
                 self._uris[(item.server, item.native)] = uri
         granted: dict[str, Any] = {flag: True for flag in _GROUPS if flag in self._flags}

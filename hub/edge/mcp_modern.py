@@ -138,12 +138,12 @@ class ModernEdge:
         endpoint = request.endpoint.name
         found: dict[str, Any] = {
             "supportedVersions": list(SUPPORTED),
-            "capabilities": self._ports.catalog.capabilities(endpoint),
+            "capabilities": self._ports.catalog.capabilities(endpoint, request.who.account),
         }
         instructions = self._ports.instructions(endpoint, request.who)
         if instructions:
             found["instructions"] = instructions
-        ttl_ms = discovery_ttl_ms(self._ports.catalog, endpoint)
+        ttl_ms = discovery_ttl_ms(self._ports.catalog, endpoint, request.who.account)
         result = own_result(client, "server/discover", found, self._ports.server_info, ttl_ms)
         body = jsonrpc.dumps(jsonrpc.result(request.message["id"], result))
         await respond(send, 200, body, ((CALL_ID, call_id.encode()),))

@@ -60,7 +60,7 @@ class ModernChannel:
         params: Json = message.get("params", EMPTY)
         request_id: jsonrpc.Id = message["id"]
         if message["method"] == "server/discover":
-            ttl_ms = discovery_ttl_ms(self._ports.catalog, self._endpoint.name)
+            ttl_ms = discovery_ttl_ms(self._ports.catalog, self._endpoint.name, self._who.account)
             return (self._own(request_id, client, "server/discover", self._discovery(), ttl_ms),)
         deadline = monotonic() + self._ports.limits.call_s
         name = self._endpoint.name
@@ -117,7 +117,8 @@ class ModernChannel:
 
     def _discovery(self) -> Json:
         name = self._endpoint.name
-        result: Message = {"supportedVersions": [*SUPPORTED], "capabilities": self._ports.catalog.capabilities(name)}
+        capabilities = self._ports.catalog.capabilities(name, self._who.account)
+        result: Message = {"supportedVersions": [*SUPPORTED], "capabilities": capabilities}
         if (instructions := self._ports.instructions(name, self._who)) is not None:
             result["instructions"] = instructions
         return result

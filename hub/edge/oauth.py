@@ -20,8 +20,12 @@ from starlette.routing import Route
 from hub.core.ports import Journal
 from hub.edge import oauth_programs as programs
 from hub.edge.browser import Browsers
+from hub.edge.connect_ports import Connect
 from hub.edge.oauth_account import AccountPages
+from hub.edge.oauth_connect import ConnectPages, document_route, hall_of
+from hub.edge.oauth_connections import ConnectionsPages
 from hub.edge.oauth_consent import ConsentPages
+from hub.edge.oauth_departures import Departures, Hall
 from hub.edge.oauth_device import DevicePages
 from hub.edge.oauth_login import LoginPages, WelcomePages
 from hub.edge.oauth_pages import error, style
@@ -45,14 +49,18 @@ def oauth_app(
     *,
     secure: bool,
     sso: SignOn | None = None,
+    connect: Connect | None = None,
     clock: Callable[[], float] = time,
 ) -> Starlette:
-    """Everything that `is_ours`. `secure`: people reach the hub by https. `sso`: they may log in there too."""
+    """Everything that `is_ours`. `secure`: people reach the hub by https. `sso`: they may log in there too.
+
+    `connect`: the hub logs in to downstreams for them.
+    """
     browsers = Browsers(secure=secure, clock=clock)
     users.watch(browsers.end_user)
-    desk = Desk(server, users, resources, journal, browsers, Waiting(clock), clock, sso)
+    desk = Desk(server, users, resources, journal, browsers, Waiting(clock), clock, sso, connect)
     consent, login, welcome = ConsentPages(desk), LoginPages(desk), WelcomePages(desk)
-    account, device = AccountPages(desk), DevicePages(desk)
+    device = DevicePages(desk)
     routes = [
         *_page("/oauth/authorize", consent.authorize),
         *_page("/oauth/login", login.show, login.log_in),
@@ -61,20 +69,35 @@ def oauth_app(
         *_page("/oauth/logout", None, login.log_out),
         *_page("/oauth/device", device.show, device.typed),
         *_page("/oauth/device/consent", device.consent, device.answer),
-        *_page("/oauth/account", account.show),
-        *_page("/oauth/account/end", None, account.end),
-        *_page("/oauth/account/end-all", None, account.end_all),
-        *_page("/oauth/account/codes", None, account.codes),
-        *_page("/oauth/account/codes/confirm", None, account.confirm),
-        *_page("/oauth/account/codes/remove", None, account.remove),
-        *_page("/oauth/account/password", None, account.password),
+        *_account(desk),
         Route("/oauth/style.css", style),
         *(_program(route) for route in programs.routes(server, resources)),
     ]
     if sso is not None:
         pages = SsoPages(desk, sso)
         routes += [*_page("/oauth/sso", pages.begin), *_page("/oauth/sso/callback", pages.callback)]
+    if connect is not None:
+        hall = hall_of(desk, connect)
+        departures = Departures(hall)
+        routes += [*_connect(hall, departures), *_connections(desk, connect, departures)]
     return _app(routes)
+
+
+def connect_app(
+    connect: Connect,
+    *,
+    base: str,
+    secure: bool,
+    resources: Addresses | None = None,
+    clock: Callable[[], float] = time,
+) -> Starlette:
+    """Of a hub where nobody logs in, and that logs in to downstreams: `base` is its address.
+
+    `resources`: as for `resource_app`, beside it.
+    """
+    hall = Hall(connect, Browsers(secure=secure, clock=clock), base, clock)
+    protected = () if resources is None else programs.protected_routes(resources)
+    return _app([*_connect(hall, Departures(hall)), Route("/oauth/style.css", style), *map(_program, protected)])
 
 
 def resource_app(resources: Addresses) -> Starlette:
@@ -86,6 +109,39 @@ def _app(routes: list[Route]) -> Starlette:
     app = Starlette(routes=routes, exception_handlers={HTTPException: _nowhere})
     app.router.redirect_slashes = False  # to an address made of the caller's own Host
     return app
+
+
+def _account(desk: Desk) -> list[Route]:
+    account = AccountPages(desk)
+    return [
+        *_page("/oauth/account", account.show),
+        *_page("/oauth/account/end", None, account.end),
+        *_page("/oauth/account/end-all", None, account.end_all),
+        *_page("/oauth/account/codes", None, account.codes),
+        *_page("/oauth/account/codes/confirm", None, account.confirm),
+        *_page("/oauth/account/codes/remove", None, account.remove),
+        *_page("/oauth/account/password", None, account.password),
+    ]
+
+
+def _connect(hall: Hall, departures: Departures) -> list[Route]:
+    pages = ConnectPages(hall, departures)
+    return [
+        *_page("/oauth/connect", pages.show, pages.confirm),
+        *_page("/oauth/connect/callback", pages.callback),
+        _program(document_route(hall.connect)),
+    ]
+
+
+def _connections(desk: Desk, connect: Connect, departures: Departures) -> list[Route]:
+    pages = ConnectionsPages(desk, connect, departures)
+    return [
+        *_page("/oauth/connections", pages.show),
+        *_page("/oauth/connections/connect", None, pages.connect),
+        *_page("/oauth/connections/logout", None, pages.log_out),
+        *_page("/oauth/connections/rename", None, pages.rename),
+        *_page("/oauth/connections/choose", None, pages.choose),
+    ]
 
 
 def is_ours(path: str) -> bool:
@@ -128,8 +184,8 @@ async def _nowhere(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     if request.scope["path"].startswith("/.well-known/"):
         return programs.absent()
-    if request.scope["path"] in programs.PATHS:
-        return programs.wrong_method(exc.headers or {})
+    if request.scope["path"] in programs.PATHS:  # without logins here there is no such endpoint
+        return programs.absent() if exc.status_code == 404 else programs.wrong_method(exc.headers or {})
     if exc.status_code == 404:
         return error(404, "There is no such page", "Nothing stands at this address.", "Go back to your app.")
     words = "This address takes other requests than the one it got."

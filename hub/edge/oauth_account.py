@@ -207,9 +207,10 @@ class AccountPages:
             "user": user.name,
             "display": words.plain(user.display or ""),
             "roles": user.roles,
-            "since": _written(login.at),
+            "since": written(login.at),
             "strength": login.strength,
             "programs": [self._program(grant) for grant in reversed(self._desk.server.grants_of(user.id))],
+            "has_connections": self._desk.connect is not None,
             "has_codes": user.otp is not None,
             "has_password": user.password is not None and (sso is None or sso.password_login),
         }
@@ -223,8 +224,8 @@ class AccountPages:
             "rights": words.rights_of(grant.scopes),
             "door": words.door_of(grant.resource, self._desk.resources),
             "resource": grant.resource,
-            "since": _written(grant.created_at),
-            "used": _written(grant.used_at),
+            "since": written(grant.created_at),
+            "used": written(grant.used_at),
         }
 
 
@@ -232,7 +233,7 @@ def _grouped(secret: str) -> str:
     return " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
 
 
-def _written(at_s: float | None) -> str:
+def written(at_s: float | None) -> str:
     """A moment as people read it, for whoever lives anywhere."""
     if at_s is None:
         return "never"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.edge import oauth_words as words
-from hub.edge.browser import Visit
+from hub.edge.browser import Browsers, Visit
 from hub.edge.oauth_forms import address_of, form_of, is_from_here, once, query_of
 from hub.edge.oauth_pages import error, page, to
 from hub.edge.oauth_parked import HALF_S, Half, Parked
@@ -135,7 +135,8 @@ class LoginPages:
         shown = {"w": parked.id, "error": error, "name": name if half is None else half.name, "again": again}
         shown |= {"sso": "" if sso is None else sso.title, "own": sso is None or sso.password_login}
         app = "" if parked.wish is None else words.name_of(parked.wish.client)
-        return page(template, visit, status, headers, app=app, **shown)
+        shown["server"] = "" if parked.connecting is None else words.plain(parked.connecting.server)
+        return page(template, visit, status, headers, app=app, then=parked.then, **shown)
 
 
 class WelcomePages:
@@ -219,6 +220,11 @@ def is_too_old(wish: Wish, login: Login, now: float) -> bool:
 
 async def own_form(desk: Desk, request: Request, visit: Visit) -> dict[str, str] | Response:
     """The fields of a form that this browser was shown, or the page that says why not."""
+    return await shown_form(desk.browsers, desk.resources.issuer, request, visit)
+
+
+async def shown_form(browsers: Browsers, issuer: str, request: Request, visit: Visit) -> dict[str, str] | Response:
+    """As `own_form`, of a hub that may have no login."""
     form = await form_of(request)
     fields = None if isinstance(form, str) else once(form)
     if fields is None:
@@ -226,7 +232,7 @@ async def own_form(desk: Desk, request: Request, visit: Visit) -> dict[str, str]
         return error(
             status, "That form could not be read", "It was too large or not complete.", "Go back and try again."
         )
-    if not is_from_here(request, desk.resources.issuer) or not desk.browsers.is_ours(visit, fields.get("csrf", "")):
+    if not is_from_here(request, issuer) or not browsers.is_ours(visit, fields.get("csrf", "")):
         return error(
             403,
             "This page was out of date",

@@ -33,6 +33,14 @@ class Half:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A login at a downstream that waits for its user."""
+
+    token: str = field(repr=False)
+    server: str
+
+
 @dataclass(slots=True, eq=False)
 class Parked:
     id: str
@@ -46,6 +54,7 @@ class Parked:
     half: Half | None = None
     sso: Begun | None = field(default=None, repr=False)  # the login at the provider that this browser is on its way to
     shown_to: str | None = None  # id of the user whose consent page it is
+    connecting: Connecting | None = None
     location: str | None = field(default=None, repr=False)  # the answer; holds the code
     answered_at: float = 0.0
     busy: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)

@@ -10,6 +10,7 @@ from hub.core.accounts import GrantRow, UserRow
 from hub.core.call import Json
 from hub.core.ports import Journal
 from hub.edge.browser import Browsers
+from hub.edge.connect_ports import Connect
 from hub.edge.oauth_parked import Waiting
 from hub.identity.oauth.asked import Login, Reply, Wish
 from hub.identity.oauth.device import Asked, NotFound
@@ -136,3 +137,4 @@ class Desk:
     waiting: Waiting
     clock: Callable[[], float]
     sso: SignOn | None = None
+    connect: Connect | None = None  # None: the hub logs in to no downstream for them

@@ -95,6 +95,11 @@ def protected_routes(resources: Addresses) -> list[Route]:
     ]
 
 
+def known(document: Json | None) -> Response:
+    """A document of the hub's that everybody may read, where there is one."""
+    return absent() if document is None else _json(document, _KEPT)
+
+
 def absent() -> Response:
     problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "There is no such endpoint here."}
     return _json(problem, {**_OPEN, **_NEVER}, 404, "application/problem+json")

@@ -24,6 +24,7 @@ class Limits:
     back_queue: int = 256  # notifications that wait for one slow client; more are dropped
     keepalive_s: float = 15.0  # comment lines on open streams
     connections: int = 4096
+    trusted_proxies: tuple[str, ...] = ()  # addresses and networks whose `X-Forwarded-For` is believed
 
 
 @dataclass(slots=True)

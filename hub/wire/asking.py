@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hub.core.call import EMPTY, Json
+from hub.core.call import EMPTY, Client, Json
+from hub.wire.revisions import at_least
 
 MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 RESPONSES, STATE = "inputResponses", "requestState"  # of a retry, beside the params of the call it repeats
 MISSING_CAPABILITY: Final = -32021
+URL_ELICITATION_REQUIRED: Final = -32042  # 2025-11-25 only
 
 MAX_QUESTIONS: Final = 64  # in one result, and answers in one retry
 MAX_KEY: Final = 512  # characters
@@ -52,6 +54,13 @@ def relayable(declared: Json) -> Json:
         if kept or not given or name != "elicitation":  # an empty one means forms, which odd members do not
             found[name] = kept
     return found
+
+
+def opens_pages(client: Client) -> bool:
+    """Whether the client can be asked to have its user open a page: elicitation of mode url, as it declared it."""
+    given = client.capabilities.get("elicitation")
+    declared = isinstance(given, Mapping) and isinstance(given.get("url"), Mapping)
+    return declared and (client.era == "modern" or at_least(client.revision, "2025-11-25"))
 
 
 def missing(required: Any, declared: Json) -> Json:

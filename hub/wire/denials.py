@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from hub.core.call import EMPTY, READS, Call, Denied, Effect, Json, One
-from hub.wire.asking import MISSING_CAPABILITY
+from hub.wire.asking import MISSING_CAPABILITY, URL_ELICITATION_REQUIRED, opens_pages
 from hub.wire.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
 CALL_KEY: Final = "io.mcp-hub/call"
@@ -136,6 +136,8 @@ _UNKNOWN: Final = {
     "resources/subscribe": "Unknown resource.",
     "resources/unsubscribe": "Unknown resource.",
 }
+_OWN_LOGIN: Final = "The server behind this item wants its caller to log in."
+_HALTED_BY_PAGES: Final = frozenset({"tools/call", "prompts/get", "resources/read", "resources/subscribe"})
 _OUTCOME_UNKNOWN: Final = (
     "Whether it was carried out is not known: do not repeat it blindly, check the state it would have changed first."
 )
@@ -157,6 +159,12 @@ def answer(call: Call, denied: Denied) -> tuple[Json | None, Json | None, int]:
     if relayed is not None:
         return None, relayed, 200
     row = CODES.get(denied.code, CODES["internal"])
+    if denied.code == "needs_login" and denied.relayed is not None:
+        row, pages = _own_login(row, denied.relayed)
+        if pages and call.client.era == "legacy" and call.method in _HALTED_BY_PAGES and opens_pages(call.client):
+            data = {"elicitations": pages, "_meta": _meta(call, row, denied)}
+            text = f"{_OWN_LOGIN} {denied.told or ''}".rstrip()
+            return None, {"code": URL_ELICITATION_REQUIRED, "message": text, "data": data}, 200
     if row.form == "tool" and call.method == "tools/call":
         text = _text(call, row, denied)
         return (
@@ -165,6 +173,14 @@ def answer(call: Call, denied: Denied) -> tuple[Json | None, Json | None, int]:
             200,
         )
     return None, _error(call, row, denied), row.status
+
+
+def _own_login(row: Row, relayed: Json) -> tuple[Row, list[Json]]:
+    """The row in the words of a login that is the caller's own to make, and the pages where he can, if any."""
+    data = relayed.get("data", EMPTY)
+    pages = [page for page in data.get("elicitations", ()) if isinstance(page.get("url"), str)]
+    next = f"Open {pages[0]['url']} to log in, then call again." if pages else "Call again to be asked anew."
+    return replace(row, what=_OWN_LOGIN, next=next), pages
 
 
 def own_meta(call_id: str, code: str) -> dict[str, Any]:
@@ -236,6 +252,9 @@ def _relayable(call: Call, denied: Denied) -> Json | None:
         return None
     if code in (PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND) or -32099 <= code <= -32020:
         return None
-    if call.client.era == "modern" and code in (RESOURCE_NOT_FOUND, -32042):  # reserved: never emitted there
+    if call.client.era == "modern" and code in (
+        RESOURCE_NOT_FOUND,
+        URL_ELICITATION_REQUIRED,
+    ):  # reserved: never emitted there
         return {**relayed, "code": INVALID_PARAMS} if code == RESOURCE_NOT_FOUND else None
     return relayed

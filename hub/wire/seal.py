@@ -1,5 +1,7 @@
 """`requestState` as a client sees it: the hub's seal (AES-256-GCM) around what the server wants to have back.
 
+A question of the hub's own (a login) is sealed alike and told apart inside: no server's state can look like one.
+
 Everything a seal is bound to is its associated data, so that one shown by another caller, for another item, with other
 arguments or at another endpoint opens as little as one that was altered. Pure but for the keys, the clock and nonces.
 """
@@ -28,6 +30,7 @@ KEY_BYTES: Final = 32
 _LABEL: Final = b"mcp-hub requestState 1"
 _KID, _NONCE, _TAG = 4, 12, 16
 _CAP: Final = 128 * 1024  # of a sealed state; longer than any that the hub makes
+_STATE, _LOGIN = b"\1", b"\2"  # what a seal holds; without either, nothing
 _canonical: Final = msgspec.json.Encoder(order="sorted").encode
 
 Fault = Literal["unreadable", "unknown key", "altered, or of another call or caller", "expired", "of the future"]
@@ -35,10 +38,11 @@ Fault = Literal["unreadable", "unknown key", "altered, or of another call or cal
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    server: str  # which asked, and gets the answer
+    server: str  # which asked, and gets the answer; or the one to log in to
     state: str | None  # its own, exact; None: it gave none
     mark: bytes  # of this one seal
     expires: float  # seconds since the epoch
+    login: str | None = None  # the id of the login that was offered: then the hub asked, and no server
 
 
 class Seals:
@@ -49,9 +53,15 @@ class Seals:
 
     def seal(self, bound: bytes, server: str, state: str | None) -> str:
         """A string that only `open` under the same binding understands, for `TTL_S`."""
+        return self._seal(bound, server, b"" if state is None else _STATE + state.encode("utf-8", "surrogatepass"))
+
+    def seal_login(self, bound: bytes, server: str, login: str) -> str:
+        """As `seal`, for a question of the hub's own."""
+        return self._seal(bound, server, _LOGIN + login.encode())
+
+    def _seal(self, bound: bytes, server: str, inner: bytes) -> str:
         key = self._keys()[0]
         name = server.encode()
-        inner = b"" if state is None else b"\1" + state.encode("utf-8", "surrogatepass")
         expires = int((self._clock() + TTL_S) * 1000)
         plain = expires.to_bytes(8, "big") + bytes((len(name),)) + name + inner
         head = _kid(key) + os.urandom(_NONCE)
@@ -75,8 +85,10 @@ class Seals:
         if expires > now + TTL_S + SKEW_S:
             return "of the future"
         inner = plain[9 + size :]
-        state = inner[1:].decode("utf-8", "surrogatepass") if inner else None
-        return Opened(plain[9 : 9 + size].decode(), state, head, expires)
+        held, server = inner[1:].decode("utf-8", "surrogatepass"), plain[9 : 9 + size].decode()
+        if inner[:1] == _LOGIN:
+            return Opened(server, None, head, expires, held)
+        return Opened(server, held if inner else None, head, expires)
 
 
 def binding(call: Call, item: Item) -> bytes:

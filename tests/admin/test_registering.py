@@ -10,6 +10,7 @@ import pytest
 
 from hub.admin.operation import Refused
 from hub.admin.paste.drafts import Rules
+from hub.core.connections import EnteredClient, ServerAuth
 from hub.core.ports import Conflict
 from tests.admin.asking import CLIENT, READER
 from tests.admin.registry_hub import RegistryHub
@@ -198,6 +199,29 @@ async def test_what_the_vault_refuses_leaves_nothing_behind(hub: RegistryHub) ->
     assert (hub.vault.names(), hub.live.rows()) == ((), ())
 
 
+async def test_the_secret_of_an_app_is_sealed_and_shown_to_nobody(hub: RegistryHub) -> None:
+    auth = {"account": "shared", "client": {"id": "hub", "secret": "canary-of-the-app"}}
+    entry = {"url": "https://wiki.example.com/mcp", "auth": auth}
+    made = await hub.api.ask("POST", V1, body={"id": "wiki", "entry": entry})
+    sealed = {**entry, "auth": {**auth, "client": {"id": "hub", "secret": "secret:wiki.client-secret"}}}
+    assert (made.status, made.json["entry"]) == (201, sealed)
+    assert made.json["secrets"] == [{"name": "wiki.client-secret", "stored": True}]
+    spec = hub.spec("wiki")
+    assert spec is not None
+    assert spec.auth == ServerAuth("shared", client=EnteredClient("hub", "canary-of-the-app", "client_secret_basic"))
+    shown = await hub.api.ask("GET", f"{V1}/wiki")
+    tried = await hub.api.ask("POST", f"{V1}/try", body={"text": json.dumps({"wiki2": entry})})
+    wrong = {**entry, "auth": {"client": {"secret": "canary-two"}, "acount": 1}}
+    refused = await hub.api.ask("PUT", f"{V1}/wiki", body={"entry": wrong}, headers={"If-Match": '"1"'})
+    assert (refused.status, hub.vault.get("wiki.client-secret")) == (422, "canary-of-the-app")
+    for found in (made, shown, tried, refused):
+        assert b"canary" not in found.body
+    assert "canary" not in (await hub.everything_kept()).replace("canary-of-file", "")
+    assert "canary" not in f"{spec!r}"
+    gone = await hub.api.ask("DELETE", f"{V1}/wiki", headers={"If-Match": shown.headers["etag"]})
+    assert (gone.status, hub.vault.names()) == (200, ())
+
+
 def many(count: int) -> dict[str, Any]:
     return {
         f"server-{n}": {"url": f"https://s{n}.example.com/mcp", "headers": {"X-Key": f"canary-{n}"}}
@@ -210,7 +234,7 @@ async def test_an_import_of_200_takes_195_reports_5_and_changes_nothing_when_run
     servers["server-3"] = {"command": "sh", "args": ["-c", "x"]}
     servers["server-50"] = {}
     servers["server-77"] = {"url": "not a url"}
-    servers["server-120"] = {"url": "https://a", "oauth": {"clientId": "x"}}
+    servers["server-120"] = {"url": "https://a", "headersHelper": "x"}
     servers["server-199"] = {"url": "https://a", "headers": {"Authorization": "Bearer YOUR_TOKEN"}}
     body = {"text": json.dumps({"mcpServers": servers})}
     first = await hub.api.ask("POST", f"{V1}/import", body=body)

@@ -38,9 +38,10 @@ from hub.core.errors import (
     Refused,
     Unreachable,
 )
-from hub.core.ports import Endpoint
+from hub.core.ports import Endpoint, Offers
 from hub.downstream.dispatch import Dispatch
-from hub.downstream.link import ServerSpec, Timeouts
+from hub.downstream.link import Link, ServerSpec, Timeouts
+from hub.downstream.own_catalog import OwnCatalogue
 from hub.wire.encode import answer
 from hub.wire.pages import Pages
 from tests.downstream.catalog_fakes import FakeLink, Hub, link, peer, prompt, resource, spec, template, tool, until
@@ -50,38 +51,59 @@ WHO = Principal("local", "local:client", "c", frozenset({"mcp"}))
 
 
 @dataclass
-class FakePool:
+class FakeLinks:
+    """One link a server, whoever calls; where an account was named it is noted."""
+
     links: dict[str, FakeLink]
     specs: dict[str, ServerSpec]
     down: dict[str, DownstreamError] = field(default_factory=dict)
     starting: set[str] = field(default_factory=set)  # comes up when it is waited for
     waits: list[tuple[str, float]] = field(default_factory=list)
+    accounts: list[str] = field(default_factory=list)
+    holds: set[str] = field(default_factory=set)  # servers where every account has a connection of its own
 
-    def link(self, server: str) -> FakeLink:
+    def link(self, server: str, account: str) -> FakeLink:
+        self.accounts.append(account)
         if server in self.down:
             raise self.down[server]
         return self.links[server]
 
-    async def started(self, server: str, timeout_s: float) -> FakeLink:
+    async def started(self, server: str, account: str, timeout_s: float) -> FakeLink:
         self.waits.append((server, timeout_s))
         if server in self.starting:
             del self.down[server]
-        return self.link(server)
+        return self.link(server, account)
+
+    def connected(self, server: str, account: str) -> bool:
+        return server in self.holds
 
     def spec(self, server: str) -> ServerSpec | None:
         return self.specs.get(server)
 
 
+class NoAccounts:
+    """Nobody has a connection of his own."""
+
+    def shared(self, server: str) -> None: ...
+
+    def own(self, server: str, account: str) -> None: ...
+
+
+async def nothing_opened(server: str, account: str) -> Link:
+    raise AssertionError("there are no accounts")
+
+
 class Rig:
     """A started catalogue with one server, and a dispatch over it."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, offers: Offers | None = None, **given: Any) -> None:
         self.spec = spec(**given)
         canary = spec("canary", variant_of="srv")
         self.hub = Hub(self.spec, canary, endpoints=(Endpoint(""), BARE))
         self.up, self.canary = link([tool()], [prompt()], [resource()], [template()]), link()
-        self.pool = FakePool({"srv": self.up, "canary": self.canary}, {"srv": self.spec, "canary": canary})
-        self.dispatch = Dispatch(self.hub.catalog, self.pool, cold_s=0.01, cold_stdio_s=5.0)
+        self.pool = FakeLinks({"srv": self.up, "canary": self.canary}, {"srv": self.spec, "canary": canary})
+        self.catalog = OwnCatalogue(self.hub.catalog, NoAccounts(), nothing_opened)
+        self.dispatch = Dispatch(self.catalog, self.pool, None, offers, cold_s=0.01, cold_stdio_s=5.0)
 
     async def __aenter__(self) -> Rig:
         await self.hub.__aenter__()
@@ -91,6 +113,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.catalog.aclose()
         await self.hub.__aexit__()
 
     def item(self, kind: Any = "tool", endpoint: str = "") -> Item:

@@ -144,3 +144,16 @@ def test_each_process_has_a_key_of_its_own_where_none_is_kept() -> None:
     sealed = Rounds.of_this_process().asked(pay(), PAY, "demo", None)
     retry = replace(pay(), params={**pay().params, "requestState": sealed})
     refused(Rounds.of_this_process().retried(retry, PAY), "unknown key")
+
+
+def test_the_hubs_own_question_is_answered_to_the_hub_and_with_its_state_alone() -> None:
+    rig = Rig()
+    sealed = rig.rounds.offered(pay(), PAY, "demo", "login-1")
+    refused(rig.again(pay(), None), "left out")
+    found = rig.again(pay(), sealed)
+    assert isinstance(found, Opened)
+    assert (found.server, found.state, found.login) == ("demo", None, "login-1")
+    refused(rig.again(pay(), sealed), "used before")
+    rig.rounds.give_back(pay(), PAY, found)
+    refused(rig.again(pay(), None), "left out")
+    assert isinstance(rig.again(pay(), sealed), Opened)

@@ -50,16 +50,16 @@ class FakeCatalog:
         self.all = items
         self.ttls: dict[tuple[str, Kind], int] = {}
 
-    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+    def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
         return next((i for i in self.all if i.kind == kind and i.name == name), None)
 
-    def items(self, endpoint: str, kind: Kind) -> tuple[Item, ...]:
+    def items(self, endpoint: str, kind: Kind, account: str = "") -> tuple[Item, ...]:
         return tuple(i for i in self.all if i.kind == kind)
 
-    async def settled(self, endpoint: str, timeout_s: float) -> None:
+    async def settled(self, endpoint: str, timeout_s: float, account: str = "") -> None:
         return None
 
-    def capabilities(self, endpoint: str) -> Json:
+    def capabilities(self, endpoint: str, account: str = "") -> Json:
         return {
             "tools": {"listChanged": True},
             "prompts": {"listChanged": True},
@@ -67,7 +67,7 @@ class FakeCatalog:
             "completions": {},
         }
 
-    def ttl_ms(self, endpoint: str, kind: Kind) -> int:
+    def ttl_ms(self, endpoint: str, kind: Kind, account: str = "") -> int:
         return self.ttls.get((endpoint, kind), 0)
 
 
@@ -76,7 +76,7 @@ class FakeChanges:
         self.watchers: dict[int, tuple[str, Callable[[Change], None]]] = {}
         self._next = 0
 
-    def watch(self, endpoint: str, on_change: Callable[[Change], None]) -> Callable[[], None]:
+    def watch(self, endpoint: str, on_change: Callable[[Change], None], account: str = "") -> Callable[[], None]:
         self._next += 1
         key = self._next
         self.watchers[key] = (endpoint, on_change)

@@ -9,7 +9,7 @@ import pytest
 from hub.core.call import Principal
 from hub.core.ports import Surface
 from hub.edge.admission import Admission, bearer, meant_for
-from hub.edge.logins import FailedLogins
+from hub.edge.logins import BURST, FailedLogins
 from tests.edge.fakes import CLIENT, CLIENT_TOKEN, FakeAuthenticator, FakeJournal, fake_ports
 
 ISSUED = replace(CLIENT, name="user:ann", credential="grant:g1", endpoints=frozenset({"team"}), user="u1")
@@ -91,3 +91,16 @@ async def test_a_wrong_token_is_called_invalid_and_a_missing_one_is_not() -> Non
     _, ((_, missing),) = gate.refusal({}, scope, "mcp", "")
     assert b'error="invalid_token"' in wrong
     assert b"error=" not in missing
+
+
+async def test_behind_a_trusted_proxy_one_callers_failures_hold_up_nobody_else() -> None:
+    ports = fake_ports(authenticator=FakeAuthenticator())
+    ports.limits = replace(ports.limits, trusted_proxies=("127.0.0.1",))
+    failed = FailedLogins(FakeJournal())
+    gate = Admission(ports, failed, None)
+    scope = {"type": "http", "client": ("127.0.0.1", 1)}
+    mine, other = ({**headers("wrong"), "x-forwarded-for": address} for address in ("198.51.100.7", "198.51.100.8"))
+    refused = [gate.refusal(mine, scope, "mcp", "")[0] for _ in range(BURST + 1)]
+    assert refused == ["unauthenticated"] * BURST + ["too_many_logins"]
+    assert gate.refusal(other, scope, "mcp", "")[0] == "unauthenticated"
+    await failed.aclose()

@@ -83,11 +83,11 @@ def test_a_list_that_is_not_declared_does_not_shorten_discovery() -> None:
             self.offered = offered
             self.ttls["", "tool"] = 500
 
-        def capabilities(self, endpoint: str) -> Json:
+        def capabilities(self, endpoint: str, account: str = "") -> Json:
             return self.offered
 
-    assert discovery_ttl_ms(Offering({"tools": {"listChanged": True}, "completions": {}}), "") == 500
-    assert discovery_ttl_ms(Offering({"completions": {}}), "") == 0
+    assert discovery_ttl_ms(Offering({"tools": {"listChanged": True}, "completions": {}}), "", "") == 500
+    assert discovery_ttl_ms(Offering({"completions": {}}), "", "") == 0
 
 
 @pytest.mark.parametrize("method", ["tools/call", "resources/read", "prompts/get", "completion/complete"])

@@ -161,7 +161,7 @@ async def test_what_a_client_sends_late_is_not_its_leaving() -> None:
 
 async def test_what_the_endpoint_does_not_declare_is_not_honoured() -> None:
     class Bare:
-        def capabilities(self, endpoint: str) -> Any:
+        def capabilities(self, endpoint: str, account: str = "") -> Any:
             return {"tools": {}}
 
     it, _, _ = made(catalog=Bare())

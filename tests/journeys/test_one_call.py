@@ -104,7 +104,7 @@ TOOL: Final = {"name": "t", "inputSchema": {"type": "object"}}
 
 
 class OneTool(FakeCatalog):
-    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+    def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
         return Item("tool", "srv", name, "t", TOOL, TOOL, "sha")
 
 

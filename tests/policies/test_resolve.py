@@ -43,19 +43,19 @@ ITEMS = {
 
 
 class FakeCatalog:
-    def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+    def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
         return ITEMS.get((endpoint, kind, name))
 
-    def items(self, endpoint: str, kind: Kind) -> tuple[Item, ...]:
+    def items(self, endpoint: str, kind: Kind, account: str = "") -> tuple[Item, ...]:
         return ()
 
-    async def settled(self, endpoint: str, timeout_s: float) -> None:
+    async def settled(self, endpoint: str, timeout_s: float, account: str = "") -> None:
         return None
 
-    def capabilities(self, endpoint: str) -> Json:
+    def capabilities(self, endpoint: str, account: str = "") -> Json:
         return {}
 
-    def ttl_ms(self, endpoint: str, kind: Kind) -> int:
+    def ttl_ms(self, endpoint: str, kind: Kind, account: str = "") -> int:
         return 0
 
 
@@ -167,14 +167,14 @@ async def test_a_listen_without_resources_is_the_hubs_own() -> None:
 @pytest.mark.parametrize(("transport", "patience_s"), [("http", 3.0), ("stdio", 10.0)])
 async def test_a_name_of_a_server_in_its_first_start_is_waited_for(transport: Any, patience_s: float) -> None:
     """Else the first call after a start would be told that its tool does not exist."""
-    waited: list[tuple[str, float]] = []
+    waited: list[tuple[str, float, str]] = []
 
     class Starting(FakeCatalog):
-        def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+        def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
             return super().resolve(endpoint, kind, name) if waited else None
 
-        async def settled(self, endpoint: str, timeout_s: float) -> None:
-            waited.append((endpoint, timeout_s))
+        async def settled(self, endpoint: str, timeout_s: float, account: str = "") -> None:
+            waited.append((endpoint, timeout_s, account))
 
     async def below(call: Call) -> Outcome:
         assert call.target == One(ITEMS["", "tool", "srv__t"])
@@ -184,12 +184,38 @@ async def test_a_name_of_a_server_in_its_first_start_is_waited_for(transport: An
     client = Client("modern", "2026-07-28", transport=transport)
     call = Call("1", who, "", "tools/call", {"name": "srv__t"}, client, float("inf"))
     assert await Resolve(Starting())(call, below) == Done({})
-    assert waited == [("", patience_s)]
+    assert waited == [("", patience_s, "c")]
+
+
+async def test_a_name_is_looked_up_among_what_the_caller_sees() -> None:
+    class OfAccounts(FakeCatalog):
+        def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
+            return super().resolve(endpoint, kind, name) if account == "u1" else None
+
+    async def below(call: Call) -> Outcome:
+        return Done({"about": call.target})
+
+    anna = Principal("local", "user:anna", "c1", frozenset({"mcp"}), user="u1")
+    key = Principal("local", "key:k", "c2", frozenset({"mcp"}))
+    client, resolve = Client("modern", "2026-07-28"), Resolve(OfAccounts())
+    for method, params, found in (
+        ("tools/call", {"name": "srv__t"}, One(ITEMS["", "tool", "srv__t"])),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "srv__p"}}, One(ITEMS["", "prompt", "srv__p"])),
+        ("resources/subscribe", {"uri": "srv+a://1"}, Several((ITEMS["", "resource", "srv+a://1"],))),
+    ):
+        call = Call("1", anna, "", method, params, client, float("inf"))
+        assert await resolve(call, below) == Done({"about": found})
+        onward = resolve.forward(call)
+        assert isinstance(onward, Call)
+        assert onward.target == found
+    call = Call("1", key, "", "tools/call", {"name": "srv__t"}, client, float("inf"))
+    assert resolve.forward(call) is None  # it waits for what his servers may list yet
+    assert isinstance(await resolve(call, below), Denied)
 
 
 async def test_a_failing_catalogue_and_a_cancelled_call_pass_through() -> None:
     class Broken(FakeCatalog):
-        def resolve(self, endpoint: str, kind: Kind, name: str) -> Item | None:
+        def resolve(self, endpoint: str, kind: Kind, name: str, account: str = "") -> Item | None:
             raise LookupError("broken")
 
     who = Principal("local", "u", "c", frozenset())

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.core.call import Client
 from hub.wire import asking
-from hub.wire.asking import Questions, Undeclared, missing, questions, relayable, retry_fault
+from hub.wire.asking import Questions, Undeclared, missing, opens_pages, questions, relayable, retry_fault
 
 FORM = {"method": "elicitation/create", "params": {"message": "m", "requestedSchema": {"properties": {}}}}
 WEB = {"method": "elicitation/create", "params": {"mode": "url", "message": "m", "url": "https://example.com/a?b=c"}}
@@ -155,3 +156,20 @@ def test_a_capability_that_a_server_wants_is_passed_on_only_where_the_hub_relays
 )
 def test_a_retry_has_a_string_and_an_object_of_objects(params: Any, fine: bool) -> None:
     assert (retry_fault(params) is None) is fine
+
+
+@pytest.mark.parametrize(
+    ("client", "opens"),
+    [
+        (Client("modern", "2026-07-28", {"elicitation": {"url": {}}}), True),
+        (Client("modern", "2026-07-28", {"elicitation": {}}), False),  # means forms
+        (Client("modern", "2026-07-28", {"elicitation": {"url": True}}), False),
+        (Client("modern", "2026-07-28", {"elicitation": ["url"]}), False),
+        (Client("modern", "2026-07-28"), False),
+        (Client("legacy", "2025-11-25", {"elicitation": {"form": {}, "url": {}}}), True),
+        (Client("legacy", "2025-06-18", {"elicitation": {"url": {}}}), False),  # pages came later
+        (Client("legacy", "unheard-of", {"elicitation": {"url": {}}}), False),
+    ],
+)
+def test_a_client_opens_pages_where_it_and_its_revision_say_so(client: Client, opens: bool) -> None:
+    assert opens_pages(client) is opens

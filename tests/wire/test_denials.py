@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hub.core.call import Call, Denied, Effect
+from hub.core.call import Call, Client, Denied, Effect, Json
 from hub.wire import denials
 from hub.wire.denials import CODES, answer
 from tests.wire.samples import MODERN, about, call, legacy
@@ -222,3 +222,46 @@ def test_a_state_that_is_refused_is_an_error_and_no_result_of_a_tool() -> None:
     assert error is not None
     assert error["code"] == -32602
     assert "It has expired. Call again without requestState" in error["message"]
+
+
+PAGE = {"mode": "url", "message": "m", "url": "https://hub.example/p", "elicitationId": "e-1"}
+OPENS: Json = {"elicitation": {"url": {}}}
+
+
+def own_login(*pages: object, **data: object) -> Denied:
+    relayed = {"code": -32042, "message": "m", "data": {"elicitations": list(pages), **data}}
+    return Denied("needs_login", "secret reason", "It is server 'demo'.", Effect.NONE, relayed=relayed)
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read", "resources/subscribe"])
+def test_a_login_of_the_callers_own_is_the_error_of_the_one_revision_that_has_it(method: str) -> None:
+    client = Client("legacy", "2025-11-25", OPENS)
+    result, error, status = answer(call(method, client=client), own_login(PAGE))
+    assert (result, status) == (None, 200)
+    assert error is not None
+    assert (error["code"], error["data"]["elicitations"]) == (-32042, [PAGE])
+    assert error["data"]["_meta"] == {"io.mcp-hub/call": "id-1", "io.mcp-hub/code": "needs_login"}
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        call(client=Client("modern", "2026-07-28", OPENS)),  # -32042 is never emitted there
+        call(client=legacy()),
+        call(client=Client("legacy", "2025-06-18", OPENS)),
+        call("completion/complete", {}, Client("legacy", "2025-11-25", OPENS)),
+    ],
+)
+def test_everybody_else_reads_the_page_of_his_login(made: Call) -> None:
+    _, error, _ = answer(made, own_login(PAGE))
+    assert error is None or error["code"] == -31014
+    assert text_of(made, own_login(PAGE)).endswith("Open https://hub.example/p to log in, then call again.")
+    assert meta_of(made, own_login(PAGE))["io.mcp-hub/code"] == "needs_login"
+
+
+def test_a_login_without_a_page_says_how_to_get_one() -> None:
+    nothing = Denied("needs_login", "", "It is server 'demo'.", relayed={"code": -32042, "message": "m"})
+    for made in (call(), call(client=Client("legacy", "2025-11-25", OPENS))):
+        for denied in (own_login(), nothing):
+            assert text_of(made, denied).endswith("It is server 'demo'. Call again to be asked anew.")

@@ -136,3 +136,12 @@ def test_the_same_call_is_the_same_whatever_the_order_of_its_arguments_and_its_m
 def test_arguments_of_any_size_bind_exactly() -> None:
     big = [replace(ONE, params={"arguments": {"n": 2**70 + more}}) for more in (0, 1)]
     assert binding(big[0], PAY) != binding(big[1], PAY)
+
+
+@given(st.text())
+def test_a_question_of_the_hubs_own_is_told_apart_from_every_state_that_a_server_may_give(state: str) -> None:
+    hubs = opened(seals().open(BOUND, seals().seal_login(BOUND, "srv", "login-1")))
+    assert (hubs.server, hubs.state, hubs.login) == ("srv", None, "login-1")
+    for given_ in (state, "\2" + state, None):
+        servers = opened(seals().open(BOUND, seals().seal(BOUND, "srv", given_)))
+        assert (servers.state, servers.login) == (given_, None)

@@ -112,6 +112,8 @@ def _filled(pasted: Pasted, id: str, made: Mapping[str, Any], rules: Rules, stan
         entry["url"] = places.url(entry["url"])
     if "cwd" in entry:
         entry["cwd"] = places.plain("cwd", entry["cwd"])
+    if isinstance(auth := entry.get("auth"), Mapping) and isinstance(client := auth.get("client"), Mapping):
+        entry["auth"] = {**auth, "client": {name: places.client(name, text) for name, text in client.items()}}
     warnings: Sequence[str] = ()
     if "command" in entry and not places.needs:
         warnings = check(
@@ -125,7 +127,7 @@ def _filled(pasted: Pasted, id: str, made: Mapping[str, Any], rules: Rules, stan
 
 
 def _at(stands: Json | None, where: str) -> str | None:
-    """The text at a place such as `env.TOKEN`, `args[2]` or `url`."""
+    """The text at a place such as `env.TOKEN`, `args[2]`, `url` or `auth.client.secret`."""
     if stands is None:
         return None
     head, _, rest = where.partition(".")
@@ -135,6 +137,8 @@ def _at(stands: Json | None, where: str) -> str | None:
         found = args[place] if isinstance(args, list | tuple) and place < len(args) else None
     elif rest:
         inside = stands.get(head)
+        if head == "auth":
+            inside, rest = inside.get("client") if isinstance(inside, Mapping) else None, rest.partition(".")[2]
         found = inside.get(rest) if isinstance(inside, Mapping) else None
     else:
         found = stands.get(head)

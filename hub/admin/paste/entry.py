@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hub.admin.paste.logins import login
 from hub.admin.paste.pasted import Wrong
 from hub.admin.paste.unwrap import unwrap
 
@@ -18,9 +19,8 @@ _COPILOT = re.compile(r"COPILOT_MCP_\w+")  # the name of a secret of GitHub's, i
 OWN: Final = ("era", "timeouts", "max_result_bytes", "limit", "variant_of", "connector")
 TRUSTING: Final = ("trusted", "pins")  # what a stranger's paste may not say of itself
 _REFUSED: Final[Mapping[str, str]] = {
-    "oauth": "logs in by OAuth, which is not built yet; give it a token in headers, and remove this key",
-    "auth": "logs in by OAuth, which is not built yet; give it a token in headers, and remove this key",
-    "authProviderType": "logs in by OAuth, which is not built yet; give it a token in headers, and remove this key",
+    "authProviderType": "logs in as that program does, which the hub cannot; register an app for the hub, give it in "
+    "auth: {client: {id, secret}}, and remove this key",
     "headersHelper": "runs a command to make headers, which the hub does not do; give the headers themselves",
     "envFile": "is not read; give each value in env",
     "env_file": "is not read; give each value in env",
@@ -65,6 +65,7 @@ class _Translation:
         self._program()
         self._remote()
         self._codex()
+        self._login()
         for key in OWN:
             if (value := self._left.pop(key, None)) is not None:
                 self._made[key] = value
@@ -151,6 +152,21 @@ class _Translation:
             headers["Authorization"] = f"Bearer {_spelled(token, 'bearer_token')}"
         if headers:
             self._made["headers"] = headers
+
+    def _login(self) -> None:
+        for key in ("auth", "oauth"):
+            if key not in self._left:
+                continue
+            made, warnings = login(self._left.pop(key), own=self._own)
+            if made is None:
+                self._warnings += warnings
+            elif "url" not in self._made and not self._own:
+                self._warnings.append(f"{key} means nothing for a local program and was left out")
+            elif not self._own and any(name.lower() == "authorization" for name in self._made.get("headers", {})):
+                self._warnings.append(f"{key} was left out: its headers hold an Authorization already")
+            else:
+                self._made["auth"] = made
+                self._warnings += warnings
 
     def _switches(self) -> None:
         disabled, enabled = self._left.pop("disabled", None), self._left.pop("enabled", None)

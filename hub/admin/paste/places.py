@@ -84,6 +84,11 @@ class Places:
         label = before.lstrip("-") if _FLAG.fullmatch(before) else f"arg-{place + 1}"
         return self._settle(where, label, label, "", text)
 
+    def client(self, name: str, text: str) -> str:
+        """`id`, `secret` or `method` of the app by which the hub logs in."""
+        label = f"client-{name}"
+        return self._settle(f"auth.client.{name}", label, label, "", text, secret=name == "secret" or None)
+
     def plain(self, where: str, text: str) -> str:
         return self._settle(where, where, "", "", text)
 

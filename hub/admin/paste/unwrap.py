@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.admin.paste.argv import image_at, split
+from hub.admin.paste.logins import login
 from hub.admin.paste.pasted import Wrong
 from hub.admin.paste.secretive import secret_at
 from hub.admin.paste.template import Hole, fill, holes, parse
@@ -53,6 +55,7 @@ def _bridge(program: str, args: Sequence[str], env: Mapping[str, str]) -> Unwrap
     if not plain or not _BRIDGE.fullmatch(plain[0]):
         return None
     headers: dict[str, str] = {}
+    said: dict[str, Any] = {}
     url, kind = "", ""
     warnings = ["mcp-remote is not needed: the hub connects to its URL itself"]
     for flag, value in _options(plain[1:]):
@@ -65,17 +68,37 @@ def _bridge(program: str, args: Sequence[str], env: Mapping[str, str]) -> Unwrap
             case "--transport":
                 kind = value
             case "--static-oauth-client-metadata" | "--static-oauth-client-info":
-                raise Wrong(f"mcp-remote {flag} logs in by OAuth, which is not built yet; give a token with --header")
+                said |= _login(flag, _with_env(value, env))
             case "--ignore-tool":
                 warnings.append(f"{flag} is NOT applied: all its tools are offered; see mcp-hub endpoints add")
     if not re.match(r"https?://|\$\{", url):
         raise Wrong("mcp-remote is given no URL")
-    if not headers:
-        warnings.append("if this server wants a login, give it a token in headers: the hub logs in by no browser yet")
     entry: dict[str, Any] = {"url": url}
     if kind.startswith("sse"):
         entry["type"] = "sse"
+    more, told = _logging_in(headers, said)
+    entry |= more
+    warnings += told
     return Unwrapped({**entry, "headers": headers} if headers else entry, tuple(warnings))
+
+
+def _logging_in(headers: Mapping[str, str], said: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """`auth` where it says something, and what is to be known. A token in the headers is its own login."""
+    if any(name.lower() == "authorization" for name in headers):
+        return {}, ()
+    auth, told = login(said, own=False)
+    return {} if auth is None else {"auth": auth}, ("if this server wants a login: mcp-hub login, and its name", *told)
+
+
+def _login(flag: str, text: str) -> dict[str, Any]:
+    """What mcp-remote is told about the app that was registered for it. Raises Wrong."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, Mapping):
+        raise Wrong(f"mcp-remote {flag} is given no JSON object; give the app in auth: {{client: {{id, secret}}}}")
+    return {key: said[key] for key in ("client_id", "client_secret", "scope") if isinstance(said.get(key), str)}
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ class OwnConnections:
 
     def _shown(self, row: ConnectionRow) -> Connection:
         needed = self._connections.needs_login(row)
-        chosen = self._connections.chosen(row.server, row.user, row.resource)
+        chosen = self._connections.current(row.server, row.user)
         return Connection(
             id=row.id,
             server=row.server,

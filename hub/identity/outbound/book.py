@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from hub.core.connections import ConnectionRow
 
@@ -16,6 +16,7 @@ JUMP_S: Final = 60.0  # a token from further in the future than this shows that 
 What = Literal["login", "renewed", "needs_login", "changed", "removed"]
 Age = Literal["fresh", "due", "ended"]
 Place = tuple[str, str, str]  # server, user, resource
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Book:
         self._clocks = clocks
         self._rows: dict[str, ConnectionRow] = {}
         self._places: dict[Place, set[str]] = {}
+        self._accounts: dict[tuple[str, str], set[str]] = {}  # by server and user
         self._ends: dict[str, float] = {}  # of tokens, by the steady clock
         self._touched: set[str] = set()  # since `changed` was emptied by whoever reads all rows
         self._watchers: list[Callable[[Changed], None]] = []
@@ -67,6 +69,15 @@ class Book:
             return None
         return max((self._rows[id] for id in ids), key=lambda row: (row.chosen_at, row.id))
 
+    def current(self, server: str, user: str) -> ConnectionRow | None:
+        """As `chosen`, whatever resource of the server it is for: a server may name another one with each challenge."""
+        ids = self._accounts.get((server, user))
+        if not ids:
+            return None
+        if len(ids) == 1:
+            return self._rows[next(iter(ids))]
+        return max((self._rows[id] for id in ids), key=lambda row: (row.chosen_at, row.id))
+
     def age(self, row: ConnectionRow) -> Age:
         """Of its access token. Either clock can end it; neither makes it last longer than its issuer said."""
         if row.expires_at is None:
@@ -87,6 +98,7 @@ class Book:
             self._ends[row.id] = self._clocks.steady() + min(left_s, _life(row)) - _early(row)
         self._rows[row.id] = row
         self._places.setdefault(_place(row), set()).add(row.id)
+        self._accounts.setdefault((row.server, row.user), set()).add(row.id)
         self._touched.add(row.id)
         self._tell(row, what)
 
@@ -96,10 +108,8 @@ class Book:
         if row is None:
             return
         self._ends.pop(id, None)
-        ids = self._places[_place(row)]
-        ids.discard(id)
-        if not ids:
-            del self._places[_place(row)]
+        _take_out(self._places, _place(row), id)
+        _take_out(self._accounts, (row.server, row.user), id)
         self._tell(row, "removed")
 
     def reading(self) -> None:
@@ -133,6 +143,13 @@ def news(before: ConnectionRow | None, row: ConnectionRow) -> What | None:
         return "renewed"
     seen = ("label", "chosen_at", "account", "scopes", "ended")
     return "changed" if any(getattr(row, name) != getattr(before, name) for name in seen) else None
+
+
+def _take_out(of: dict[Key, set[str]], key: Key, id: str) -> None:
+    ids = of[key]
+    ids.discard(id)
+    if not ids:
+        del of[key]
 
 
 def _place(row: ConnectionRow) -> Place:

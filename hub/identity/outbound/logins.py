@@ -54,9 +54,17 @@ class Login:
 class Logins:
     """One event loop uses it. Raises, from each: Unavailable, Unfit, Refused, Unregistered."""
 
-    def __init__(self, discovery: Discovery, registrar: Registrar, endpoint: TokenEndpoint, kept: Kept) -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        registrar: Registrar,
+        endpoint: TokenEndpoint,
+        kept: Kept,
+        registering: WeakValueDictionary[str, asyncio.Lock] | None = None,
+    ) -> None:
+        """`registering`: locks by issuer, of all who log in by the same `kept`."""
         self._discovery, self._registrar, self._endpoint, self._kept = discovery, registrar, endpoint, kept
-        self._registering: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by issuer
+        self._registering = WeakValueDictionary[str, asyncio.Lock]() if registering is None else registering
 
     async def begin(self, wanted: Wanted, redirect_uri: str, refused: Client | None = None) -> Login:
         """`refused`: a client that its issuer answered `invalid_client` to, a moment ago."""

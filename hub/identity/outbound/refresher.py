@@ -20,7 +20,7 @@ import anyio
 from hub.core.connections import ConnectionRow, ConnectionStore, GrantKind
 from hub.core.errors import HubError
 from hub.core.ports import Conflict
-from hub.identity.outbound.book import Book, Changed, Clocks
+from hub.identity.outbound.book import Age, Book, Changed, Clocks
 from hub.identity.outbound.held import NeedsLogin, NotNow, Sealer, TokenClient, Tokens, fits, opened_tokens
 from hub.identity.outbound.renewals import MIN_LIFE_S, STORE_S, TENANT, TRIES, Renewals
 
@@ -91,12 +91,31 @@ class Connections:
     def get(self, id: str) -> ConnectionRow | None:
         return self._book.get(id)
 
+    def rows(self) -> tuple[ConnectionRow, ...]:
+        """Everybody's."""
+        return self._book.rows()
+
     def of(self, user: str) -> tuple[ConnectionRow, ...]:
         """By server and label."""
         return self._book.of(user)
 
     def chosen(self, server: str, user: str, resource: str) -> ConnectionRow | None:
         return self._book.chosen(server, user, resource)
+
+    def current(self, server: str, user: str) -> ConnectionRow | None:
+        """The account in use at that server, whatever resource it is for."""
+        return self._book.current(server, user)
+
+    def at(self, server: str) -> tuple[ConnectionRow, ...]:
+        """Everybody's at that server."""
+        return tuple(row for row in self._book.rows() if row.server == server)
+
+    def age(self, row: ConnectionRow) -> Age:
+        return self._book.age(row)
+
+    def held(self, row: ConnectionRow) -> Tokens | None:
+        """What the row holds, open; None: it does not open."""
+        return opened_tokens(self._sealer, row)
 
     def needs_login(self, row: ConnectionRow) -> NeedsLogin | None:
         """Whether it can give no token any more, as far as is known without asking anybody."""

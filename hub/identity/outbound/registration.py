@@ -52,12 +52,15 @@ def document(own: HubClient) -> Json:
 class Registrar:
     def __init__(
         self,
-        own: HubClient,
+        own: HubClient | None,
         fetcher: Fetcher,
         entered: Callable[[str], Client | None] = lambda issuer: None,
         clock: Callable[[], float] = time,
     ) -> None:
-        """`entered` gives the app an admin entered for an issuer. `clock` gives seconds since 1970."""
+        """`own` None: no browser reaches this hub, and it is nothing but the apps that are entered.
+
+        `entered` gives the app an admin entered for an issuer. `clock` gives seconds since 1970.
+        """
         self._own, self._fetcher, self._entered, self._clock = own, fetcher, entered, clock
 
     async def client(self, server: AuthServer, known: Client | None = None, scopes: tuple[str, ...] = ()) -> Client:
@@ -68,16 +71,19 @@ class Registrar:
         entered = self._entered(server.issuer)
         if entered is not None:
             return _of(entered, server)
-        if self._own.document_url is not None and takes_documents(server):
-            return Client(server.issuer, self._own.document_url, "metadata", redirect_uris=self._own.redirect_uris)
-        if known is not None and known.origin == "dynamic" and self._serves(known, server):
+        own = self._own
+        if own is None:
+            raise Unregistered("no browser reaches this hub, so that it is no client of an issuer but as apps entered")
+        if own.document_url is not None and takes_documents(server):
+            return Client(server.issuer, own.document_url, "metadata", redirect_uris=own.redirect_uris)
+        if known is not None and known.origin == "dynamic" and self._serves(own, known, server):
             return known
         if server.registration_endpoint is None:
             raise Unregistered(
                 f"the issuer {where(server.issuer)} registers no apps by itself: register the hub there, with the "
-                f"redirect URI {self._own.redirect_uris[0]}, and enter the client id and secret it gives"
+                f"redirect URI {own.redirect_uris[0]}, and enter the client id and secret it gives"
             )
-        return await self._register(server, server.registration_endpoint, scopes)
+        return await self._register(own, server, server.registration_endpoint, scopes)
 
     async def instead(self, server: AuthServer, refused: Client, scopes: tuple[str, ...] = ()) -> Client:
         """After `invalid_client`. Raises as `client`, and Unregistered where only an admin can do something."""
@@ -91,20 +97,20 @@ class Registrar:
         entered = self._entered(issuer)
         if entered is not None and (entered.issuer, entered.id) == (issuer, id):
             return entered
-        if id == self._own.document_url:
+        if self._own is not None and id == self._own.document_url:
             return Client(issuer, id, "metadata", redirect_uris=self._own.redirect_uris)
         return None
 
-    def _serves(self, known: Client, server: AuthServer) -> bool:
+    def _serves(self, own: HubClient, known: Client, server: AuthServer) -> bool:
         lasts = known.expires_at is None or self._clock() + LEAST_S < known.expires_at
-        return known.issuer == server.issuer and lasts and known.redirect_uris == self._own.redirect_uris
+        return known.issuer == server.issuer and lasts and known.redirect_uris == own.redirect_uris
 
-    async def _register(self, server: AuthServer, url: str, scopes: tuple[str, ...]) -> Client:
+    async def _register(self, own: HubClient, server: AuthServer, url: str, scopes: tuple[str, ...]) -> Client:
         method = method_at(server)
         grants: tuple[str, ...] = ("authorization_code", "refresh_token")
         if server.grants is not None and "refresh_token" not in server.grants:
             grants = grants[:1]
-        asked = _said(self._own, method, grants)
+        asked = _said(own, method, grants)
         if scopes:  # some take the absence for none at all
             asked["scope"] = " ".join(scopes)
         try:
@@ -116,9 +122,9 @@ class Registrar:
             raise Unavailable(f"{where(url)} answered with status {fetched.status}")
         if fetched.status not in (200, 201):
             raise Refused(error_in(fetched.body), where(url))
-        return self._registered(server, object_in(fetched.body, where(url)), method)
+        return self._registered(own, server, object_in(fetched.body, where(url)), method)
 
-    def _registered(self, server: AuthServer, said: Json, asked: Method) -> Client:
+    def _registered(self, own: HubClient, server: AuthServer, said: Json, asked: Method) -> Client:
         """What the issuer made of it (RFC 7591 §3.2.1): it may have chosen another way to authenticate."""
         place, id, secret = where(server.issuer), said.get("client_id"), said.get("client_secret")
         if not _is_visible(id, MAX_ID) or not (secret is None or _is_visible(secret, MAX_SECRET)):
@@ -128,10 +134,8 @@ class Registrar:
             raise Unfit(f"the issuer {place} registered the hub with a way to authenticate that it does not know")
         if secret is None:
             method = "none"
-        given = said.get("redirect_uris", list(self._own.redirect_uris))
-        if not isinstance(given, list) or not set(self._own.redirect_uris) <= {
-            uri for uri in given if type(uri) is str
-        }:
+        given = said.get("redirect_uris", list(own.redirect_uris))
+        if not isinstance(given, list) or not set(own.redirect_uris) <= {uri for uri in given if type(uri) is str}:
             raise Unfit(f"the issuer {place} registered the hub without its redirect URI")
         ends = said.get("client_secret_expires_at", 0)
         if type(ends) not in (int, float) or not 0 <= ends < 1e12:
@@ -143,7 +147,7 @@ class Registrar:
             method=method,
             secret=None if method == "none" else secret,
             expires_at=None if ends == 0 or method == "none" else float(ends),
-            redirect_uris=self._own.redirect_uris,
+            redirect_uris=own.redirect_uris,
         )
 
 

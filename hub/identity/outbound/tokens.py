@@ -121,7 +121,8 @@ def authenticated(client: Client, form: Mapping[str, str]) -> tuple[dict[str, st
         return {**form, "client_id": client.id, "client_secret": client.secret}, {}
     # encoded before they are joined (§2.3.1); %20 for a blank is read alike by those who decode urls instead of forms
     pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
-    return dict(form), {"authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    # the id in the form proves nothing, so it is no second way (§2.3); servers of the MCP SDK know nobody without it
+    return {**form, "client_id": client.id}, {"authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
 def _read(said: Json, server: AuthServer) -> Tokens:

@@ -30,6 +30,41 @@ def entry(**given: Any) -> Draft:
             {"url": URL, "era": "legacy", "limit": {"per_minute": 1}},
         ),
         ({"connector": "sandbox"}, {"connector": "sandbox"}),
+        ({"url": URL, "auth": "oauth"}, {"url": URL}),
+        ({"url": URL, "oauth": {}, "auth": None}, {"url": URL}),
+        ({"url": URL, "auth": False}, {"url": URL}),
+        ({"url": URL, "oauth": {"scope": "a b", "type": "oauth2"}}, {"url": URL, "auth": {"scopes": ["a", "b"]}}),
+        (
+            {
+                "url": URL,
+                "oauth": {
+                    "issuer": "https://id.example.com",
+                    "clientId": "x",
+                    "authorizationUrl": "https://id.example.com/a",
+                    "tokenUrl": "https://id.example.com/t",
+                },
+            },
+            {
+                "url": URL,
+                "auth": {
+                    "issuer": "https://id.example.com",
+                    "client": {"id": "x"},
+                    "authorization_endpoint": "https://id.example.com/a",
+                    "token_endpoint": "https://id.example.com/t",
+                },
+            },
+        ),
+        (
+            {
+                "command": "npx",
+                "args": [
+                    *("-y", "mcp-remote", URL, "--header", "X-Team: a"),
+                    *("--static-oauth-client-info", '{"client_id": "x"}'),
+                    *("--static-oauth-client-metadata", '{"scope": "read write", "client_name": "y"}'),
+                ],
+            },
+            {"url": URL, "headers": {"X-Team": "a"}, "auth": {"client": {"id": "x"}, "scopes": ["read", "write"]}},
+        ),
         (
             {"url": URL, "timeout": 900, "initTimeout": 2500},
             {"url": URL, "timeouts": {"call": 900, "hard": 900, "initialize": 2.5}},
@@ -54,6 +89,11 @@ def test_other_spellings_become_ours(given: Any, made: Any) -> None:
         ({"url": URL, "colour": "red"}, "'colour' is not known here"),
         ({"url": URL, "excludeTools": ["rm"]}, "NOT applied"),
         ({"url": URL, "trust": True}, "asks nobody"),
+        ({**LOCAL, "oauth": {"clientId": "x"}}, "oauth means nothing for a local program"),
+        ({"url": URL, "headers": {"AUTHORIZATION": "x"}, "auth": {"CLIENT_ID": "x"}}, "auth was left out"),
+        ({"url": URL, "auth": {"CLIENT_ID": "x"}}, "must allow the hub's redirect URI"),
+        ({"url": URL, "oauth": {"tokenUrl": "https://id.example.com"}}, "without an issuer were left out"),
+        ({"url": URL, "oauth": {"clientId": "x", "colour": "red"}}, "'colour' of its login is not known"),
     ],
 )
 def test_what_is_left_out_is_said(given: Any, why: str) -> None:
@@ -75,6 +115,10 @@ def test_what_is_left_out_is_said(given: Any, why: str) -> None:
         ({**LOCAL, "env": {"A": "\x1b[2J"}}, "control characters"),
         ({**LOCAL, "env_file": ".env"}, "is not read"),
         ({"command": "npx", "args": ["mcp-remote"]}, "no URL"),
+        ({"command": "npx", "args": ["mcp-remote", URL, "--static-oauth-client-info", "@app.json"]}, "no JSON object"),
+        ({"url": URL, "auth": "Bearer x"}, "a token belongs into headers"),
+        ({"url": URL, "auth": {"client": "x"}}, "must be an object of texts"),
+        ({"url": URL, "authProviderType": "google_credentials"}, "register an app for the hub"),
         ({**LOCAL, "env": {"A": "word " * 5_000}}, "longer than"),
     ],
 )
@@ -214,3 +258,23 @@ def test_lists_of_entries_and_odd_inputs_are_read() -> None:
         "one",
         "two",
     ]
+
+
+def test_the_secret_of_an_app_goes_to_the_vault_whoever_wrote_it() -> None:
+    theirs = {"url": URL, "auth": {"CLIENT_ID": "x", "CLIENT_SECRET": "canary-1", "scopes": ["read"]}}
+    ours = {"url": URL, "auth": {"account": "shared", "client": {"id": "x", "secret": "canary-1"}}}
+    for given, own in ((theirs, False), (ours, True), (ours, False)):
+        draft = one("a", given, Rules(own=own))
+        assert dict(draft.secrets) == {"a.client-secret": "canary-1"}
+        assert draft.entry["auth"]["client"] == {"id": "x", "secret": "secret:a.client-secret"}
+        assert "canary" not in f"{draft!r}"
+
+
+def test_an_admin_may_switch_logins_off_and_name_a_stored_secret() -> None:
+    own = Rules(own=True)
+    assert one("a", {"url": URL, "auth": False}, own).entry == {"url": URL, "auth": False}
+    entry = {"url": URL, "auth": {"client": {"id": "x", "secret": "secret:app", "method": "client_secret_post"}}}
+    assert one("a", entry, own).entry == entry
+    assert "may not use stored secrets" in str(one("a", entry, Rules()).fault)
+    odd = {"url": URL, "auth": {"acount": "user"}}
+    assert one("a", odd, own).entry == odd, "the reader of the configuration says what is wrong with it"

@@ -68,7 +68,9 @@ def test_an_answered_paste_is_a_configuration_the_hub_takes(path: Path) -> None:
         found = merged(Config(Path("/nowhere")), (row,), {}, draft.secrets.get)
         assert found.aside == ()
         (spec,) = found.config.servers
-        given = " ".join((*spec.command, spec.url, *spec.env.values(), *spec.headers.values()))
+        app = spec.auth.client if spec.auth is not None else None
+        login = (app.id, app.secret or "") if app is not None else ()
+        given = " ".join((*spec.command, spec.url, *spec.env.values(), *spec.headers.values(), *login))
         assert "secret:" not in given
         for value in draft.secrets.values():
             assert value in given

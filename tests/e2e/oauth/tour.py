@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import time
@@ -19,7 +18,9 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from tests.e2e.oauth.browser import Chromium, Person
 from tests.e2e.oauth.callback import Callback, callback
+from tests.e2e.oauth.connect_tour import connect_places
 from tests.e2e.oauth.login_hub import NAME, PASSWORD, LoginHub, login_hub
+from tests.e2e.oauth.seen import Place
 
 # An app that no browser here can open: the page that goes back to it stays to be seen.
 NATIVE: Final = "com.example.editor:/callback"
@@ -32,18 +33,6 @@ LEFT_OUT: Final = {
 """Templates that the tour has no page of."""
 
 FORM: Final = "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """`template` of hub/edge/pages, and which of its looks."""
-
-    template: str
-    look: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.template}-{self.look}" if self.look else self.template
 
 
 @contextmanager
@@ -69,6 +58,7 @@ def places(hub: LoginHub, browser: Chromium) -> Iterator[tuple[Place, Person]]:
         yield place, grace
     ada.close()
     grace.close()
+    yield from connect_places(browser)
 
 
 def _first_user(hub: LoginHub, person: Person) -> Iterator[Place]:

@@ -5,6 +5,7 @@ Everything is real but the network and the clocks, which both sides share.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +13,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from hub.core import errors
 from hub.core.call import Json
-from hub.core.connections import RegistrationRow
+from hub.core.connections import RegistrationRow, ServerAuth
 from hub.core.ports import Fetched
 from hub.identity.oauth.asked import Login, Reply
 from hub.identity.outbound.book import Clocks
 from hub.identity.outbound.challenge import challenge
+from hub.identity.outbound.clients import hub_client
 from hub.identity.outbound.discovery import Discovery
 from hub.identity.outbound.errors import Refused, Unfit
 from hub.identity.outbound.held import NeedsLogin
 from hub.identity.outbound.logins import Logins, Wanted
+from hub.identity.outbound.protected import Protected
 from hub.identity.outbound.refresher import Connections, Granted
 from hub.identity.outbound.registered import Registered, client_of
 from hub.identity.outbound.registration import HubClient, Registrar
@@ -31,6 +35,9 @@ from hub.identity.sealer import KeySealer
 from hub.stores.memory.connections import MemoryConnections
 from hub.wire.jsonrpc import dumps
 from tests.identity.oauth.world import MCP, World
+from tests.identity.outbound.downstream import Downstream
+from tests.identity.outbound.office import ANN, BOB, Office, token_of
+from tests.identity.outbound.rotating import Times
 
 CALLBACK = "https://near.example/oauth/callback"
 SEALER = KeySealer(b"k" * 32)
@@ -162,3 +169,48 @@ async def test_an_answer_is_good_once_and_for_its_own_login_only(near: Near) -> 
     with pytest.raises(Refused) as caught:
         await near.logins.finish(login, query)
     assert caught.value.error == "invalid_grant"
+
+
+class Home(Office):
+    """A hub with the other one as its downstream, whose own pages let people in."""
+
+    async def through(self, world: World, account: str) -> list[tuple[str, str]]:
+        """Begin, let Ann in at the other hub, and what her browser brings back."""
+        offer = self.desk.offer_to(account, f"user {account}", "wiki")
+        location = await self.desk.begin(token_of(offer.url), account)
+        wish = await world.server.wish(parse_qsl(urlsplit(location).query))
+        login = Login(world.ann, world.clock(), "password")
+        back = await world.server.granted(wish, login, wish.scopes)
+        return parse_qsl(urlsplit(back).query)
+
+
+async def test_a_hub_speaks_at_another_hub_for_each_of_its_users(tmp_path: Path) -> None:
+    world = await World(tmp_path).start()
+    async with Downstream() as there:
+        home = Home(there, hub=hub_client("https://near.example"), times=Times(world.clock()))
+        await home.start(ServerAuth(), NextDoor(world))
+        home.protected["wiki"] = Protected(MCP, ServerAuth())
+        silent = home.speaking.shared("wiki")
+        assert silent is not None
+        header = f'Bearer resource_metadata="{world.resources.metadata_url("", None)}", scope="mcp"'
+        with pytest.raises(errors.NeedsLogin):
+            await silent.refused(None, 401, header)
+        rows = [(await home.desk.finish(await home.through(world, each), each)).connection for each in (ANN, BOB)]
+        assert rows[0].id != rows[1].id
+        anns, bobs = await home.voice(ANN).token(), await home.voice(BOB).token()
+        assert anns is not None
+        assert bobs is not None
+        assert anns != bobs
+        assert await world.is_good(anns)
+        # one renewal for all, as the other hub counts them
+        pass_s = world.settings.access_s + 1
+        world.clock.go(pass_s)
+        home.times.pass_by(pass_s)
+        fresh = set(await asyncio.gather(*(home.voice(ANN).token() for _ in range(50))))
+        assert len(fresh) == 1
+        assert await world.is_good(str(*fresh))
+        # its grant ends there when it logs out here, and nobody else's does
+        assert await home.leaving.disconnect(rows[0], "user ann") == "yes"
+        assert not await world.is_good(str(*fresh))
+        assert await world.is_good(str(await home.voice(BOB).token()))
+        await home.aclose()

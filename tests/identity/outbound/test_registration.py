@@ -56,7 +56,8 @@ async def test_pre_registration_is_used_before_all_else_and_by_its_secret() -> N
         there.entered[there.issuer] = entered
         await there.log_in("Bearer")
         assert there.basic() == ("pre-registered-client", SECRET)
-        assert not {"client_id", "client_secret"} & set(there.forms[0])
+        assert there.forms[0]["client_id"] == "pre-registered-client"  # the SDK's servers want it in both places
+        assert "client_secret" not in there.forms[0]
 
 
 async def test_authorization_server_migration_shows_the_new_issuer_nothing_of_the_old_one() -> None:
@@ -88,7 +89,8 @@ async def test_token_endpoint_auth_is_the_one_way_the_issuer_takes(method: str) 
         form, head = there.forms[0], there.heads[0]
         if method == "client_secret_basic":
             assert there.basic() == ("c", SECRET)
-            assert not {"client_id", "client_secret"} & set(form)
+            assert form["client_id"] == "c"
+            assert "client_secret" not in form
         else:
             assert "authorization" not in head
             assert (form["client_id"], form.get("client_secret")) == ("c", secret)
