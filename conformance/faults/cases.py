@@ -203,8 +203,25 @@ CASES: Final = (
         _own(31, LIFE),
         "serving TLS (the hub's own certificate)",
     ),
-    Case(32, "50 refreshes of one token at once", "one refresh; all go on", (), "logging in to a server"),
-    Case(33, "a refresh that was revoked", "that user is asked to connect again", (), "logging in to a server"),
+    Case(
+        32,
+        "50 refreshes of one token at once",
+        "one refresh; all go on",
+        (
+            "tests/identity/outbound/test_speaking.py::test_50_callers_with_one_refused_token_cause_one_refresh",
+            "tests/e2e/outbound/test_one_refresh.py::test_50_callers_at_one_expiry_are_one_refresh",
+        ),
+    ),
+    Case(
+        33,
+        "a refresh that was revoked",
+        "that user is asked to connect again",
+        (
+            "tests/e2e/outbound/test_one_refresh.py::"
+            "test_50_callers_of_a_dead_login_are_one_try_at_the_issuer_at_most_and_are_all_told",
+            "tests/e2e/outbound/test_two_accounts.py::test_a_dead_login_of_one_touches_nobody_else",
+        ),
+    ),
     Case(
         34,
         "a child exits or crashes again and again",

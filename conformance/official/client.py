@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,20 +25,28 @@ from mcp.shared.inbound import mcp_param_headers, x_mcp_header_map
 from mcp_types import ElicitRequestParams, ElicitResult
 
 from tests.e2e.live_hub import CLIENT, META, Caller, LiveHub, connected, live_hub
+from tests.e2e.outbound.walking import Walker
 
 SERVER: Final = "suite"
 READY_S: Final = 30.0
-CAPABILITIES: Final[Mapping[str, Any]] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
+CAN: Final = "io.modelcontextprotocol/clientCapabilities"
+CAPABILITIES: Final[Mapping[str, Any]] = {CAN: {"elicitation": {"form": {}}}}
+IN_A_BROWSER: Final[Mapping[str, Any]] = {CAN: {"elicitation": {"url": {}}}}
 ACCEPTED: Final = {"action": "accept", "content": {"confirmed": True}}
+OPENED: Final = {"action": "accept"}
+DOCUMENT: Final = "https://conformance-test.local/client-metadata.json"
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+LOGINS: Final = 4  # of one call
+LISTED_S: Final = 15.0  # after a login
 
 Json = dict[str, Any]
 
 
 class Asking:
-    """One modern caller of the hub, able to answer a form."""
+    """One modern caller of the hub, able to answer what `can` says."""
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    def __init__(self, caller: Caller, can: Mapping[str, Any] = CAPABILITIES) -> None:
+        self._caller, self._can = caller, can
         self._last = 0
         self._schemas: dict[str, Json] = {}  # of the tools listed last
 
@@ -68,7 +77,7 @@ class Asking:
         body = {"jsonrpc": "2.0", "id": self._last, "method": method}
         about = params.get("name", params.get("uri"))
         named = {} if about is None else {"Mcp-Name": str(about)}
-        body["params"] = {**params, "_meta": {**META, **CAPABILITIES}}
+        body["params"] = {**params, "_meta": {**META, **self._can}}
         if method == "tools/call":
             wanted = x_mcp_header_map(self._schemas.get(params["name"], {}))
             named.update(mcp_param_headers(wanted, params["arguments"]))
@@ -152,10 +161,10 @@ async def rounds(asking: Asking, hub: LiveHub) -> None:
     await asking.call("test_mrtr_no_result_type", {})
 
 
-def _answers(asked: Json) -> Json:
+def _answers(asked: Json, answer: Json = ACCEPTED) -> Json:
     if asked.get("resultType") != "input_required":
         raise Refused(f"the server asked for input, and the hub answered {asked.get('resultType')!r}")
-    more: Json = {"inputResponses": dict.fromkeys(asked["inputRequests"], ACCEPTED)}
+    more: Json = {"inputResponses": dict.fromkeys(asked["inputRequests"], answer)}
     if "requestState" in asked:
         more["requestState"] = asked["requestState"]
     return more
@@ -187,13 +196,47 @@ async def fill_in_defaults(asking: Asking, hub: LiveHub) -> None:
 
 
 async def log_in(asking: Asking, hub: LiveHub) -> None:
-    """A server behind a login: whatever tool it has once the hub is let in."""
-    tools = await asking.tools()
-    if not tools:
-        health = next(health for health in hub.parts.pool.health() if health.server == SERVER)
-        raise Refused(f"the hub has no tool of this server: {health.state}, {health.reason}")
-    for name in tools:
-        await asking.call(name, {})
+    """A server behind a login: the tool that offers it, and then whatever tool the server has."""
+    with Walker() as browser:
+        for name in await _let_in(asking, hub, browser):
+            await _called(asking, browser, name)
+
+
+def _offered(tools: Mapping[str, Json]) -> str | None:
+    """The hub's own tool, which stands there for the server's."""
+    return next((name for name in tools if name.removeprefix(f"{SERVER}__") == "log_in"), None)
+
+
+async def _let_in(asking: Asking, hub: LiveHub, browser: Walker) -> list[str]:
+    """The server's own tools, once the hub has listed them; a login is made whenever it is offered."""
+    end = time.monotonic() + LISTED_S
+    while time.monotonic() < end:
+        tools = await asking.tools()
+        offered = _offered(tools)
+        if offered is not None:
+            await _called(asking, browser, offered)
+        elif tools:
+            return list(tools)
+        await asyncio.sleep(0.05)
+    health = next(health for health in hub.parts.pool.health() if health.server == SERVER)
+    raise Refused(f"the hub has no tool of this server: {health.state}, {health.reason}")
+
+
+async def _called(asking: Asking, browser: Walker, name: str) -> None:
+    """A call, with each login that it asks for done in the browser."""
+    answer = await asking.call(name, {})
+    for _ in range(LOGINS):
+        if answer.get("resultType") != "input_required":
+            break
+        for request in answer["inputRequests"].values():
+            page = await asyncio.to_thread(browser.go, request["params"]["url"])
+            if page.status >= 400:
+                raise Refused(f"{name}: the login ended at {page.path} with {page.status}: {page.text[:300]}")
+        answer = await asking.call(name, {}, **_answers(answer, OPENED))
+    if answer.get("resultType") == "input_required":
+        raise Refused(f"{name} asks for a login once more, after {LOGINS}")
+    if answer.get("isError"):
+        raise Refused(f"{name}: {answer['content']}")
 
 
 Drive = Callable[[Asking, LiveHub], Awaitable[None]]
@@ -220,17 +263,31 @@ def drive_of(scenario: str) -> Drive:
     return DRIVES[scenario]
 
 
+def entry_of(scenario: str, url: str, context: Json) -> Json:
+    """What an admin would have entered for this server: mostly its address and no more."""
+    entry: Json = {"url": url}
+    if not scenario.startswith("auth/") or "client_secret" not in context:
+        return entry
+    client = {"id": context["client_id"], "secret": context["client_secret"], "method": "client_secret_basic"}
+    if "issuer" in context:
+        return {**entry, "auth": {"issuer": context["issuer"], "client": client}}
+    return {**entry, "auth": {"grant": "client_credentials", "account": "shared", "client": client}}
+
+
 async def drive(url: str, scenario: str, folder: Path) -> None:
     """Raises Refused when the hub did not do what the scenario needs."""
     chosen = drive_of(scenario)
-    config = {
-        "mcpServers": {SERVER: {"url": url}},
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    config: Json = {
+        "mcpServers": {SERVER: entry_of(scenario, url, context)},
         "endpoints": {"/mcp": {"servers": [SERVER], "prefix": "none"}},
     }
+    if chosen is log_in:
+        config["auth"] = {"fetch_local": list(LOOPBACK), "client_document_url": DOCUMENT}
     async with live_hub(folder, config) as hub:
         await hub.parts.catalogue.settled("", READY_S)
         async with connected(hub.port, CLIENT) as caller:
-            await chosen(Asking(caller), hub)
+            await chosen(Asking(caller, IN_A_BROWSER if chosen is log_in else CAPABILITIES), hub)
 
 
 def main() -> int:

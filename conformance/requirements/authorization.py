@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from conformance.requirements.row import Requirement, deferred, tested
+from conformance.requirements.row import Requirement, tested
 
 _AUTH: Final = "2026-07-28 basic/authorization"
-_OUTBOUND: Final = "The hub sends the credential of a server's entry and starts no OAuth flow yet."
+_OUTBOUND: Final = "tests/identity/outbound"
 
 ROWS: Final[tuple[Requirement, ...]] = (
     tested(
@@ -207,46 +207,56 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "tests/e2e/test_login_attacks.py::test_check_3_a_token_for_one_endpoint_opens_no_other_and_not_the_admin_api",
         "tests/e2e/test_login_attacks.py::test_check_3_a_token_of_the_admin_api_opens_the_admin_api_alone",
     ),
-    deferred(
+    tested(
         "auth.client.discovery",
         f"{_AUTH}/authorization-server-discovery",
         "A server's authorization server is discovered (RFC 9728, 8414, OIDC) and its issuer checked.",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_discovery.py::test_metadata_is_looked_for_in_the_order_of_the_specification",
+        f"{_OUTBOUND}/test_discovery.py::test_metadata_var1_is_found_below_the_path_and_at_openid_configuration",
+        f"{_OUTBOUND}/test_discovery.py::test_metadata_issuer_mismatch_ends_before_any_endpoint_is_asked",
     ),
-    deferred(
+    tested(
         "auth.client.registration",
         f"{_AUTH}/client-registration",
         "The hub is known to an authorization server: registered before, by metadata document or dynamically.",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_registration.py::test_pre_registration_is_used_before_all_else_and_by_its_secret",
+        f"{_OUTBOUND}/test_registration.py::test_basic_cimd_is_the_address_of_the_hubs_document_and_no_registration",
+        f"{_OUTBOUND}/test_registration.py::test_many_who_log_in_at_a_new_issuer_make_one_registration",
     ),
-    deferred(
+    tested(
         "auth.client.pkce",
         f"{_AUTH}/security-considerations#authorization-code-protection",
         "PKCE with S256, refused where it is not supported.",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_asking.py::test_a_login_is_bound_by_pkce_state_and_resource_that_never_come_twice",
+        f"{_OUTBOUND}/test_discovery.py::test_nobody_logs_in_where_pkce_is_not_promised_and_nothing_is_registered_there",
     ),
-    deferred(
+    tested(
         "auth.client.resource",
         f"{_AUTH}#resource-parameter-implementation",
         "`resource` is sent on authorization and token requests.",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_asking.py::test_a_login_is_bound_by_pkce_state_and_resource_that_never_come_twice",
+        f"{_OUTBOUND}/test_discovery.py::test_resource_mismatch_ends_before_anybody_is_asked_to_log_in",
     ),
-    deferred(
+    tested(
         "auth.client.iss",
         f"{_AUTH}#authorization-response-validation",
         "`iss` of an authorization response is checked (RFC 9207).",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_answer.py::test_iss_supported_missing_is_refused",
+        f"{_OUTBOUND}/test_answer.py::test_iss_unexpected_is_compared_although_nobody_promised_it",
+        f"{_OUTBOUND}/test_answer.py::test_no_spelling_of_the_issuer_but_its_own_is_taken",
     ),
-    deferred(
+    tested(
         "auth.client.step-up",
         f"{_AUTH}#step-up-authorization-flow",
         "403 `insufficient_scope` leads to a bounded step-up.",
-        _OUTBOUND,
+        f"{_OUTBOUND}/test_asking.py::test_scope_step_up_asks_for_the_new_scope_beside_those_held",
+        f"{_OUTBOUND}/test_asking.py::test_scope_retry_limit_ends_after_three_logins_that_were_not_enough",
     ),
-    deferred(
+    tested(
         "auth.consent",
         f"{_AUTH}/security-considerations#confused-deputy-problem",
         "A user consents for each client before a static client id is used for it.",
-        _OUTBOUND,
+        "tests/edge/oauth/test_flow.py::test_who_is_logged_in_already_is_asked_for_consent_only_and_each_time",
+        f"{_OUTBOUND}/test_desk.py::test_an_answer_counts_in_the_browser_that_began_and_in_no_other",
     ),
 )

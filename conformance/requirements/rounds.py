@@ -141,10 +141,12 @@ ROWS: Final[tuple[Requirement, ...]] = (
         "A modern server's question is put to a client with a session as a request on its call's stream.",
         "Questions cross only between modern peers until the eras are bridged.",
     ),
-    deferred(
+    tested(
         "rounds.url-elicitation-for-login",
         "2026-07-28 client/elicitation#url-mode-elicitation-for-oauth-flows",
         "The hub asks a user by url to log in at a server.",
-        "Waits for outbound OAuth.",
+        "tests/downstream/test_dispatch_login.py::test_a_client_that_opens_pages_is_asked_and_its_call_goes_on_as_a_new_one",
+        "tests/downstream/test_dispatch_login.py::test_a_client_of_2025_11_25_gets_the_error_that_its_revision_has_for_it",
+        "tests/downstream/test_dispatch_login_real.py::test_a_call_is_refused_logged_in_for_and_served_as_its_own_account_alone",
     ),
 )

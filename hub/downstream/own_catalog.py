@@ -19,7 +19,7 @@ from hub.downstream.catalog import Catalogue, ListStatus
 from hub.downstream.credential import Credentials
 from hub.downstream.likeness import Likeness
 from hub.downstream.link import Link
-from hub.downstream.login_tool import login_shelf
+from hub.downstream.login_tool import is_login_tool, login_shelf
 from hub.downstream.own_lists import KEEP_S, MOST, Account, Opened, OwnList, OwnLists
 from hub.downstream.refresher import Pace
 from hub.downstream.shelf import Changed, Problem, Shelf
@@ -133,7 +133,13 @@ class OwnCatalogue:
         if holder is None and not (self._inviting and account):
             return self._base.resolve(endpoint, kind, name)
         view = self._seen(endpoint, holder)
-        return view.resolve(kind, name) if view is not None else None
+        found = view.resolve(kind, name) if view is not None else None
+        if found is None and holder is not None and kind == "tool":
+            stranger = self._seen(endpoint, None)
+            item = stranger.resolve(kind, name) if stranger is not None else None
+            if item is not None and is_login_tool(item):
+                return item
+        return found
 
     def items(self, endpoint: str, kind: Kind, account: str = "") -> tuple[Item, ...]:
         view = self._view(endpoint, account)

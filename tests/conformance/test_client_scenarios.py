@@ -115,12 +115,12 @@ def test_rows_are_one_for_a_name_and_one_for_a_known_pattern() -> None:
     results = [
         Result(Scenario("2025-11-25", "tools_call", True), True, 1, ()),
         Result(Scenario("2026-07-28", "tools_call", True), True, 1, ()),
-        Result(Scenario("2026-07-28", "auth/a", True), False, 0, ("x",)),
-        Result(Scenario("2026-07-28", "auth/b", True), False, 0, ("x",)),
+        Result(Scenario("2026-07-28", "auth/dpop", True), False, 0, ("x",)),
+        Result(Scenario("2026-07-28", "auth/dpop-nonce", True), False, 0, ("x",)),
     ]
     calls, logins = client_rows(results)
     assert calls == ("`tools_call`", "2025-11-25: yes, 2026-07-28: yes", "")
-    assert logins[:2] == ("`auth/*`", "2026-07-28: 0/2")
+    assert logins[:2] == ("`auth/dpop*`", "2026-07-28: 0/2")
     assert "Lifted by" in logins[2]
 
 

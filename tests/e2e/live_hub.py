@@ -15,7 +15,7 @@ from hub.assembly import apps, making
 from hub.assembly_live import Live
 from hub.assembly_parts import Parts, open_parts
 from hub.assembly_watch import watched
-from hub.config import load
+from hub.config import Listen, load
 from hub.edge.server import run_server
 from hub.running import DataDir, listen_on
 from tests.downstream.processes import children
@@ -107,14 +107,15 @@ def write(path: Path, config: Mapping[str, Any]) -> None:
 async def live_hub(folder: Path, config: Mapping[str, Any], watch_s: float = 0.1) -> AsyncIterator[LiveHub]:
     path = folder / "hub.json"
     write(path, config)
-    read = load(path, {"HOME": str(folder), "MCP_HUB_TOKEN": CLIENT, "MCP_HUB_ADMIN_TOKEN": ADMIN})
-    data = DataDir(read.data_dir)
+    given = load(path, {"HOME": str(folder), "MCP_HUB_TOKEN": CLIENT, "MCP_HUB_ADMIN_TOKEN": ADMIN})
+    data = DataDir(given.data_dir)
     data.lock("test")
     stopping = asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.callback(data.unlock)
         sock = listen_on("127.0.0.1", 0)
         port = sock.getsockname()[1]
+        read = given.listening(Listen("127.0.0.1", port))
         parts = await open_parts(read, data, stack, making)
         app, stdio = apps(parts, data, "2026-01-01T00:00:00Z", lambda: True)
         stack.push_async_callback(stdio.aclose)
