@@ -134,7 +134,7 @@ class OwnCatalogue:
             return self._base.resolve(endpoint, kind, name)
         view = self._seen(endpoint, holder)
         found = view.resolve(kind, name) if view is not None else None
-        if found is None and holder is not None and kind == "tool":
+        if found is None and holder is not None and kind == "tool":  # whoever was asked to log in by it asks again
             stranger = self._seen(endpoint, None)
             item = stranger.resolve(kind, name) if stranger is not None else None
             if item is not None and is_login_tool(item):

@@ -95,7 +95,9 @@ async def test_it_gives_way_to_the_accounts_list_and_comes_back_without_it() -> 
         told, _ = hub.watch(ANNA)
         await hub.log_in(ANNA, link([tool("mine")]))
         assert hub.names(ANNA) == ["srv__mine"]
-        assert hub.find(ANNA, NAME) is None
+        asked_before = hub.find(ANNA, NAME)  # its caller asks again once the login is made
+        assert asked_before is not None
+        assert is_login_tool(asked_before)
         assert hub.names(BEN) == [NAME]
         await until(lambda: told == [Change("tool")])
         hub.log_out(ANNA)
