@@ -16,7 +16,7 @@ from hub.admin.operation import Operation
 from hub.config import Config
 from hub.config_auth import bases
 from hub.core.call import Json
-from hub.core.connections import SHARED
+from hub.core.connections import SHARED, ServerAuth
 from hub.core.ports import Fetched, Journal
 from hub.downstream.catalog import Catalogue
 from hub.downstream.fetch import GuardedFetcher
@@ -58,6 +58,7 @@ class Places:
     def __init__(self, config: Config) -> None:
         self.base = next(iter(bases(config.public_url, config.listen.loopback, config.listen.port)), None)
         self.hub: HubClient | None = None
+        self.asks: Callable[[str], bool] = lambda server: True  # whether a server lets nobody in without a login
         self._protected: dict[str, Protected] = {}
         self._known: frozenset[str] = frozenset()
         self._local: tuple[str, ...] | None = None
@@ -66,6 +67,11 @@ class Places:
 
     def protected(self) -> Mapping[str, Protected]:
         return self._protected
+
+    def wants_login(self, server: str) -> bool:
+        """Whether people should be shown it as one to log in to: an admin said so, or the server does."""
+        found = self._protected.get(server)
+        return found is not None and (found.auth != ServerAuth() or self.asks(server))
 
     def follow(self, config: Config) -> frozenset[str]:
         """Adopt this configuration; the ids of servers that it has no more."""
@@ -110,11 +116,23 @@ def _local(config: Config) -> tuple[str, ...]:
 class Connect:
     """`hub.edge.connect_ports.Connect`."""
 
-    def __init__(self, desk: Desk, own: OwnConnections, connections: Connections, leaving: Leaving) -> None:
-        self._connections, self._leaving, self._own = connections, leaving, own
+    def __init__(
+        self,
+        desk: Desk,
+        own: OwnConnections,
+        connections: Connections,
+        leaving: Leaving,
+        wants_login: Callable[[str], bool] = lambda server: True,
+    ) -> None:
+        """`wants_login`: which servers are shown to people as ones to log in to."""
+        self._connections, self._leaving, self._own, self._desk = connections, leaving, own, desk
+        self._wants_login = wants_login
         self.pending, self.begin, self.finish = desk.pending, desk.begin, desk.finish
-        self.offer_to, self.protected, self.document = desk.offer_to, desk.protected, desk.document
+        self.offer_to, self.document = desk.offer_to, desk.document
         self.of, self.get, self.rename, self.choose = own.of, own.get, own.rename, own.choose
+
+    def protected(self) -> tuple[str, ...]:
+        return tuple(id for id in self._desk.protected() if self._wants_login(id))
 
     async def disconnect(self, user: str, id: str, who: str) -> object:
         """Raises `Unusable`: somebody else's is no different from one that is not there."""
@@ -175,7 +193,7 @@ async def open_outbound(
 
     users.watch(left)
     await stack.enter_async_context(_tended(connections))
-    connect = Connect(desk, OwnConnections(connections), connections, leaving)
+    connect = Connect(desk, OwnConnections(connections), connections, leaving, places.wants_login)
     return Outbound(places, connections, desk, speaking, leaving, connect)
 
 
@@ -188,7 +206,7 @@ class OwnLinks:
 
 def own_links(pool: Pool, catalogue: Catalogue, outbound: Outbound, stack: AsyncExitStack) -> OwnLinks:
     """Links and lists of accounts, beside the pool's and the catalogue's of everybody."""
-    speaking = outbound.speaking
+    speaking, outbound.places.asks = outbound.speaking, catalogue.needs_login
     openers: dict[Transport, PersonalOpener] = {"http": HttpOpener(), "sse": SseOpener()}
 
     def up(server: str, account: str, link: Link) -> None:

@@ -20,6 +20,7 @@ _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "revocation_end
 _ID: Final = re.compile(r"[\x20-\x7e]{1,512}")  # RFC 6749 A.1; longer ones fit no registration
 _SECRET: Final = re.compile(r"[\x20-\x7e]{0,2048}")  # RFC 6749 A.2
 _TWICE: Final = "and headers.Authorization both say who the hub is there; keep one of them"
+_ELSEWHERE: Final = "needs another url, for tokens are sent to it"
 _CALLED: Final = "write client: {id: TEXT, secret: secret:NAME}"
 _FOREIGN: Final = {
     **{
@@ -42,12 +43,16 @@ class Read:
 
 
 def read_server_auth(entry: Section, secrets: Secrets, transport: Transport, url: str, headers: Iterable[str]) -> Read:
-    """`headers`: the names of those that are sent anyway. `false` means no logins, and nothing but these."""
+    """`headers`: the names of those that are sent anyway. `false` means no logins, and nothing but these.
+
+    Where a token would cross the network in the clear, there are none unless somebody asks for them, which is a fault.
+    """
     is_url = transport in ("http", "sse")
     has_header = any(name.lower() == "authorization" for name in headers)
+    problem = _url_problem(url) if url else None
     node = entry.take("auth")
     if node is None:
-        return Read(ServerAuth() if is_url and not has_header else None)
+        return Read(ServerAuth() if is_url and not has_header and problem is None else None)
     if not is_url:
         entry.fault(
             "auth", f"is for servers with a url; one of {transport} gets what it needs in env, or needs nothing"
@@ -55,11 +60,13 @@ def read_server_auth(entry: Section, secrets: Secrets, transport: Transport, url
     if isinstance(node.value, bool):
         if node.value and has_header:
             entry.fault("auth", _TWICE)
+        if node.value and problem is not None:
+            entry.fault("auth", f"{_ELSEWHERE}: {problem}")
         return Read(ServerAuth() if node.value and is_url and not has_header else None)
     if has_header:
         entry.fault("auth", _TWICE)
-    if (problem := _url_problem(url) if url else None) is not None:
-        entry.fault("auth", f"needs another url, for tokens are sent to it: {problem}")
+    if problem is not None:
+        entry.fault("auth", f"{_ELSEWHERE}: {problem}")
     made = _Auth(entry.section("auth"), secrets).read()
     return made if is_url and not has_header else Read(None, made.is_literal)
 

@@ -32,7 +32,7 @@ def auth(folder: Path, given: Any, environ: dict[str, str] | None = None, **entr
     [
         ({"url": URL}, ServerAuth()),
         ({"url": URL, "type": "sse"}, ServerAuth()),
-        ({"url": "http://wiki.lan:8080/mcp"}, ServerAuth()),
+        ({"url": "http://wiki.lan:8080/mcp"}, None),  # a token would cross the network in the clear
         ({"url": URL, "headers": {"X-Team": "a"}}, ServerAuth()),
         ({"url": URL, "headers": {"authORIZATION": "Bearer x"}}, None),
         ({"url": URL, "headers": {"Authorization": "Bearer x"}, "auth": False}, None),
@@ -153,6 +153,7 @@ def test_what_cannot_be_is_a_fault_with_its_line(tmp_path: Path, given: Any, whe
         ({"url": URL, "headers": {"AUTHORIZATION": "x"}, "auth": {}}, ".auth", "keep one of them"),
         ({"url": URL, "headers": {"AUTHORIZATION": "x"}, "auth": True}, ".auth", "keep one of them"),
         ({"url": "http://wiki.lan/mcp", "auth": {"account": "shared"}}, ".auth", "needs another url"),
+        ({"url": "http://wiki.lan/mcp", "auth": True}, ".auth", "needs another url"),
         ({"url": URL, "oauth": {"clientId": "x"}}, ".oauth", "is called auth here"),
     ],
 )
