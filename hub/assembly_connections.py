@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from hub.admin.connection_desk import ConnectionDesk
 from hub.admin.connections import operations
 from hub.admin.operation import Operation
+from hub.assembly_offboarding import swept
 from hub.config import Config
 from hub.config_auth import bases
 from hub.core.call import Json
@@ -27,6 +28,7 @@ from hub.downstream.personal_links import PersonalEvents, PersonalLinks, Persona
 from hub.downstream.pool import Pool
 from hub.downstream.reach import Reach
 from hub.downstream.sse import SseOpener
+from hub.identity.keys import Keys
 from hub.identity.outbound.account import OwnConnections
 from hub.identity.outbound.acts import Acts
 from hub.identity.outbound.book import Changed, Clocks
@@ -150,6 +152,11 @@ class Outbound:
     leaving: Leaving
     connect: Connect
 
+    def states(self) -> Iterator[tuple[str, str]]:
+        """Server and state of each connection, for the metrics."""
+        for row in self.connections.rows():
+            yield row.server, "connected" if self.connections.needs_login(row) is None else "needs_login"
+
     def operations(self, users: Users, journal: Journal) -> tuple[Operation, ...]:
         return operations(ConnectionDesk(self.connections, self.desk, self.leaving, users, journal))
 
@@ -167,9 +174,15 @@ class Outbound:
 
 
 async def open_outbound(
-    config: Config, database: Database, data: DataDir, journal: Journal, users: Users, stack: AsyncExitStack
+    config: Config,
+    database: Database,
+    data: DataDir,
+    journal: Journal,
+    accounts: tuple[Users, Keys],
+    stack: AsyncExitStack,
 ) -> Outbound:
     """Raises HubError in words."""
+    users, keys = accounts
     places, store = Places(config), SqliteConnections(database)
     sealer = KeySealer(data.key("connections"))
     clients = Clients(places.protected, lambda: places.hub, places, store, sealer)
@@ -193,6 +206,7 @@ async def open_outbound(
 
     users.watch(left)
     await stack.enter_async_context(_tended(connections))
+    await stack.enter_async_context(swept(connections, leaving, users, keys))
     connect = Connect(desk, OwnConnections(connections), connections, leaving, places.wants_login)
     return Outbound(places, connections, desk, speaking, leaving, connect)
 

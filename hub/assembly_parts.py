@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Final
 
 from connectors.sandbox.server import build as build_sandbox
+from hub.admin.connection_gauge import ConnectionGauge
 from hub.admin.events import CountedJournal
 from hub.admin.metrics import Metrics
 from hub.assembly_connections import Outbound, open_outbound, own_links
@@ -188,7 +189,7 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     await stack.enter_async_context(tended(keys))
     secret = secrets.token_urlsafe(32)
     login = await open_login(config, database, data, journal, stack, lambda: current.config.endpoints)
-    outbound = await open_outbound(config, database, data, journal, login.users, stack)
+    outbound = await open_outbound(config, database, data, journal, (login.users, keys), stack)
     identities = Identities(local_tokens(data.path, config.tokens), keys, secret, login.tokens)
     catalogue, pool, stdio = await _downstreams(config, database, outbound.speaking, stack)
     own = own_links(pool, catalogue, outbound, stack)
@@ -197,6 +198,7 @@ async def open_parts(config: Config, data: DataDir, stack: AsyncExitStack, makin
     reached = Reached(catalogue, own.offered, pool, own.links, rounds, outbound.desk)
     metrics, build = making(reached, audit, telemetry, lambda: current.config)
     metrics.registry.register(journal)
+    metrics.registry.register(ConnectionGauge(outbound.states))
     current = Current(config, build(config), [following(login), outbound.following(own.personal)])
     installer.ready(current, catalogue, pool, stdio, build)
     stack.push_async_callback(live.aclose)

@@ -85,6 +85,11 @@ class Keys:
         self._used[live.id] = now
         return live.principal
 
+    def credentials(self) -> frozenset[str]:
+        """Of the keys in force now, as principals have them."""
+        now = self._clock()
+        return frozenset(live.principal.credential for live in self._live.values() if now < live.expires_s)
+
     def expiring(self, within: timedelta) -> tuple[KeyRow, ...]:
         """Keys that end so soon and have no successor."""
         now = self._clock()

@@ -227,7 +227,7 @@ class Desk:
         if found.auth.grant != "code":
             return f"the hub gets tokens for the server {server} by itself"
         if found.auth.account == "shared" and account != SHARED:
-            return f"the server {server} has one account for all, which an admin logs in"
+            return f"the server {server} has one account for all: an admin logs in with mcp-hub login {server} --shared"
         if found.auth.account == "user" and account == SHARED:
             return f"at the server {server} everybody has his own account, and none is everybody's"
         if self._parts.hub() is None:
