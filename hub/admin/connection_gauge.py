@@ -1,4 +1,4 @@
-"""How many accounts the hub speaks with at each server, and how many of them need a login, at the moment of a scrape."""
+"""Accounts that the hub speaks with at servers, and how many of them need a login, at the moment of a scrape."""
 
 from __future__ import annotations
 
