@@ -81,6 +81,8 @@ async def raw_server(handler: Handler, tls: ssl.SSLContext | None = None) -> Asy
         number = state.connections
 
         async def say(data: bytes) -> None:
+            if writer.transport.is_closing():  # writing there is a fault of another kind with some loops
+                raise ConnectionResetError("the other side is gone")
             writer.write(data)
             await writer.drain()
 
