@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -105,14 +106,22 @@ class Places:
 
 
 def _local(config: Config) -> tuple[str, ...]:
-    """Private places that may be asked for metadata and tokens: those that are allowed, and the servers' own hosts.
+    """Private places that may be asked for metadata and tokens: those that are allowed, and the servers' own addresses.
 
-    Whoever entered a server at a private address wants the hub to speak there. The issuer of a server on this machine
-    mostly is on it too; of any other private one it has to be allowed.
+    Whoever entered a server by a private address, or on this machine, wants the hub to speak there. A name vouches for
+    nothing: whoever answers for it in the DNS could lead the hub anywhere.
     """
     hosts = [urlsplit(spec.url).hostname or "" for spec in config.servers if spec.auth is not None]
     loopback = _LOOPBACK if any(host in _LOOPBACK for host in hosts) else ()
-    return tuple(dict.fromkeys((*config.auth.fetch_local, *filter(None, hosts), *loopback)))
+    return tuple(dict.fromkeys((*config.auth.fetch_local, *filter(_is_address, hosts), *loopback)))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Connect:
